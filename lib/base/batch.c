@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Write batches: see batch.h. Operations hold offsets into `bytes`, since that block moves when it grows. */
+/* Write batches: see batch.h. Operations hold offsets into `bytes`, since that block
+ * moves when it grows. */
 #include "base/batch.h"
 
 #include "base/assert.h"
@@ -9,8 +10,9 @@ struct momi_batch_op {
     uint8_t kind;
     uint8_t family;
     uint16_t key_size;
-    uint32_t second_size; /* of the copied value, or of the upper end; they follow the key */
-    size_t offset;        /* of the key */
+    uint32_t
+        second_size; /* of the copied value, or of the upper end; they follow the key */
+    size_t offset;   /* of the key */
     struct momi_buf *buf; /* a reference of its own, or NULL */
 };
 
@@ -56,26 +58,28 @@ static struct momi_batch_op *add(struct momi_batch *batch, enum momi_batch_kind 
     return op;
 }
 
-void momi_batch_put(struct momi_batch *batch, enum momi_family family, struct momi_slice key,
-                    struct momi_slice value) {
+void momi_batch_put(struct momi_batch *batch, enum momi_family family,
+                    struct momi_slice key, struct momi_slice value) {
     (void)add(batch, MOMI_BATCH_PUT, family, key, value);
 }
 
-void momi_batch_put_buf(struct momi_batch *batch, enum momi_family family, struct momi_slice key,
-                        struct momi_buf *value) {
-    struct momi_batch_op *op = add(batch, MOMI_BATCH_PUT, family, key, momi_slice(NULL, 0));
+void momi_batch_put_buf(struct momi_batch *batch, enum momi_family family,
+                        struct momi_slice key, struct momi_buf *value) {
+    struct momi_batch_op *op =
+        add(batch, MOMI_BATCH_PUT, family, key, momi_slice(NULL, 0));
     if (op != NULL) {
         op->buf = momi_buf_ref(value);
         batch->bufs_bytes += value->size;
     }
 }
 
-void momi_batch_delete(struct momi_batch *batch, enum momi_family family, struct momi_slice key) {
+void momi_batch_delete(struct momi_batch *batch, enum momi_family family,
+                       struct momi_slice key) {
     (void)add(batch, MOMI_BATCH_DELETE, family, key, momi_slice(NULL, 0));
 }
 
-void momi_batch_delete_range(struct momi_batch *batch, enum momi_family family, struct momi_slice from,
-                             struct momi_slice to) {
+void momi_batch_delete_range(struct momi_batch *batch, enum momi_family family,
+                             struct momi_slice from, struct momi_slice to) {
     MOMI_ASSERT(to.size > 0);
     MOMI_ASSERT(to.size <= MOMI_BATCH_KEY_BYTES_MAX);
     if (momi_slice_compare(from, to) < 0) {

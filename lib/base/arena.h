@@ -16,8 +16,8 @@ struct momi_arena {
     size_t used; /* in the current block */
 };
 
-void *momi_arena_alloc(struct momi_arena *arena,
-                       size_t size);             /* aligned to 16; NULL: out of memory */
+/* Aligned to 16; NULL: out of memory. */
+void *momi_arena_alloc(struct momi_arena *arena, size_t size);
 void momi_arena_reset(struct momi_arena *arena); /* keeps up to 1 MiB of blocks */
 void momi_arena_free(struct momi_arena *arena);
 

@@ -10,9 +10,8 @@ struct momi_batch_op {
     uint8_t kind;
     uint8_t family;
     uint16_t key_size;
-    uint32_t
-        second_size; /* of the copied value, or of the upper end; they follow the key */
-    size_t offset;   /* of the key */
+    uint32_t second_size; /* of the copied value or the upper end, behind the key */
+    size_t offset;        /* of the key */
     struct momi_buf *buf; /* a reference of its own, or NULL */
 };
 

@@ -38,8 +38,8 @@ enum momi_batch_kind {
 struct momi_batch_op; /* packed form, private to batch.c */
 
 struct momi_batch {
-    uint64_t number; /* consecutive per node from 1; set by the owner before the batch is
-                        written */
+    /* Consecutive per node from 1; set by the owner before the batch is written. */
+    uint64_t number;
     struct momi_batch_op *ops; /* owned */
     size_t ops_count;
     size_t ops_room;
@@ -72,12 +72,12 @@ void momi_batch_delete(struct momi_batch *batch, enum momi_family family,
 void momi_batch_delete_range(struct momi_batch *batch, enum momi_family family,
                              struct momi_slice from, struct momi_slice to);
 
-void momi_batch_clear(
-    struct momi_batch *batch); /* empty and not failed; keeps memory; number = 0 */
+/* Empty and not failed; keeps memory; number = 0. */
+void momi_batch_clear(struct momi_batch *batch);
 void momi_batch_free(struct momi_batch *batch);
 
-size_t momi_batch_bytes(
-    const struct momi_batch *batch); /* keys and values, referenced ones included */
+/* Keys and values, referenced ones included. */
+size_t momi_batch_bytes(const struct momi_batch *batch);
 static inline size_t momi_batch_count(const struct momi_batch *batch) {
     return batch->ops_count;
 }

@@ -39,8 +39,8 @@ struct momi_buf {
     uint8_t *data; /* follows the struct in the same block */
 };
 
-struct momi_buf *
-momi_buf_new(size_t size); /* size = room = `size`, uninitialised; NULL: out of memory */
+/* With `size` bytes in use, uninitialised, and no more room; NULL: out of memory. */
+struct momi_buf *momi_buf_new(size_t size);
 struct momi_buf *momi_buf_copy(struct momi_slice bytes);
 struct momi_buf *momi_buf_ref(struct momi_buf *buf);
 void momi_buf_release(struct momi_buf *buf); /* NULL is fine */

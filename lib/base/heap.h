@@ -26,15 +26,15 @@ struct momi_heap {
 };
 
 void momi_heap_free(struct momi_heap *heap);
-bool momi_heap_reserve(struct momi_heap *heap,
-                       size_t count); /* total room; false: out of memory */
+/* Makes room for `count` nodes in all; false: out of memory. */
+bool momi_heap_reserve(struct momi_heap *heap, size_t count);
 void momi_heap_node_init(struct momi_heap_node *node);
-void momi_heap_insert(struct momi_heap *heap,
-                      struct momi_heap_node *node); /* grows; panics when it cannot */
-void momi_heap_update(struct momi_heap *heap,
-                      struct momi_heap_node *node); /* after due or tie changed */
-void momi_heap_remove(struct momi_heap *heap,
-                      struct momi_heap_node *node); /* in no heap: nothing */
+/* Grows; panics when it cannot. */
+void momi_heap_insert(struct momi_heap *heap, struct momi_heap_node *node);
+/* To be called after due or tie has changed. */
+void momi_heap_update(struct momi_heap *heap, struct momi_heap_node *node);
+/* A node that is in no heap: nothing happens. */
+void momi_heap_remove(struct momi_heap *heap, struct momi_heap_node *node);
 static inline struct momi_heap_node *momi_heap_top(const struct momi_heap *heap) {
     return heap->count == 0 ? NULL : heap->nodes[0];
 }

@@ -25,13 +25,13 @@ struct momi_map {
         *only_chain; /* in place of a table, until one could be allocated */
 };
 
-void momi_map_free(
-    struct momi_map *map); /* the table only; elements belong to their owner */
+/* The table only; elements belong to their owner. */
+void momi_map_free(struct momi_map *map);
 bool momi_map_reserve(struct momi_map *map, size_t count);
 
 uint64_t momi_hash_u64(uint64_t key); /* well mixed; the same on every machine */
-uint64_t momi_hash_bytes(
-    struct momi_slice bytes); /* FNV-1a 64, then mixed; the same on every machine */
+/* FNV-1a 64, then mixed; the same on every machine. */
+uint64_t momi_hash_bytes(struct momi_slice bytes);
 
 /* The caller guarantees that the key is not in the map yet. */
 void momi_map_insert(struct momi_map *map, struct momi_map_node *node, uint64_t hash);

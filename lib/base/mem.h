@@ -29,8 +29,8 @@ struct momi_allocator {
 void momi_mem_set_allocator(const struct momi_allocator *allocator);
 
 void *momi_alloc(size_t size); /* uninitialised; NULL when out of memory; size 0 is 1 */
-void *momi_calloc(size_t count,
-                  size_t size); /* zeroed; NULL when out of memory or on overflow */
+/* Zeroed; NULL when out of memory or on overflow. */
+void *momi_calloc(size_t count, size_t size);
 void *momi_realloc(void *block, size_t size); /* NULL: the old block is unchanged */
 /* Never from a reserve: for what may be left out, such as a larger hash table. */
 void *momi_alloc_optional(size_t size);

@@ -43,12 +43,12 @@ void momi_put_u8(struct momi_bytes *out, uint8_t value);
 void momi_put_u16(struct momi_bytes *out, uint16_t value);
 void momi_put_u32(struct momi_bytes *out, uint32_t value);
 void momi_put_u64(struct momi_bytes *out, uint64_t value);
-void momi_put_be32(struct momi_bytes *out,
-                   uint32_t value); /* for keys: byte order = number order */
+/* For keys: byte order = number order. */
+void momi_put_be32(struct momi_bytes *out, uint32_t value);
 void momi_put_be64(struct momi_bytes *out, uint64_t value);
 void momi_put_varint(struct momi_bytes *out, uint64_t value);
-void momi_put_slice(struct momi_bytes *out,
-                    struct momi_slice bytes); /* varint size, then the bytes */
+/* Varint size, then the bytes. */
+void momi_put_slice(struct momi_bytes *out, struct momi_slice bytes);
 
 struct momi_reader {
     const uint8_t *at;
@@ -67,12 +67,12 @@ uint32_t momi_get_u32(struct momi_reader *in);
 uint64_t momi_get_u64(struct momi_reader *in);
 uint32_t momi_get_be32(struct momi_reader *in);
 uint64_t momi_get_be64(struct momi_reader *in);
-uint64_t
-momi_get_varint(struct momi_reader *in); /* more than 10 bytes, or over 64 bits: failed */
-struct momi_slice momi_get_bytes(struct momi_reader *in,
-                                 size_t size); /* borrowed from the input */
-struct momi_slice
-momi_get_slice(struct momi_reader *in); /* varint size, then the bytes */
+/* More than 10 bytes, or over 64 bits: failed. */
+uint64_t momi_get_varint(struct momi_reader *in);
+/* Borrowed from the input. */
+struct momi_slice momi_get_bytes(struct momi_reader *in, size_t size);
+/* Varint size, then the bytes. */
+struct momi_slice momi_get_slice(struct momi_reader *in);
 static inline size_t momi_reader_left(const struct momi_reader *in) {
     return in->failed ? 0 : (size_t)(in->end - in->at);
 }

@@ -21,8 +21,8 @@ struct momi_ring {
 void momi_ring_init(struct momi_ring *ring, size_t element_size);
 void momi_ring_free(struct momi_ring *ring);
 bool momi_ring_reserve(struct momi_ring *ring, size_t count);
-void *momi_ring_push(
-    struct momi_ring *ring); /* the new, zeroed last element; NULL: no memory */
+/* The new, zeroed last element; NULL: no memory. */
+void *momi_ring_push(struct momi_ring *ring);
 void *momi_ring_at(const struct momi_ring *ring, size_t index);
 void momi_ring_pop_front(struct momi_ring *ring, size_t count);
 void momi_ring_pop_back(struct momi_ring *ring, size_t count);

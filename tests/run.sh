@@ -116,18 +116,14 @@ part_simulation() {
 }
 
 part_sanitizers() {
-    if configure_and_build "$build-asan" -DCMAKE_BUILD_TYPE=Debug \
-        -DMOM_SANITIZE=address,undefined -DMOM_BUILD_EXAMPLES=ON; then
-        run_ctest "$build-asan" 'unit|contract|integration'
-    else
+    configure_and_build "$build-asan" -DCMAKE_BUILD_TYPE=Debug \
+        -DMOM_SANITIZE=address,undefined ||
         fail "the build with ASan and UBSan" cmake --build "$build-asan"
-    fi
-    if configure_and_build "$build-tsan" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-        -DMOM_SANITIZE=thread; then
-        run_ctest "$build-tsan" integration
-    else
+    run_ctest "$build-asan" 'unit|contract|integration'
+    configure_and_build "$build-tsan" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+        -DMOM_SANITIZE=thread ||
         fail "the build with TSan" cmake --build "$build-tsan"
-    fi
+    run_ctest "$build-tsan" integration
 }
 
 timed build part_build

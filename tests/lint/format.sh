@@ -12,7 +12,10 @@ mapfile -t files < <(find lib include examples tests -name '*.[ch]' | LC_ALL=C s
 if [ "${2:-}" = --fix ]; then
     exec clang-format -i "${files[@]}"
 fi
-if ! clang-format --dry-run --Werror "${files[@]}"; then
+wrong=$(clang-format --dry-run "${files[@]}" 2>&1 |
+    sed -n 's/^\([^:]*\):.*clang-formatted.*/\1/p' | LC_ALL=C sort -u)
+if [ -n "$wrong" ]; then
+    echo "$wrong"
     echo "format: repair with: bash tests/lint/format.sh . --fix"
     exit 1
 fi

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Deliberate protocol bugs, for the build that shows that the tests find them. In every
+ * other build MUTANT(...) is the constant 0 and leaves no trace in the code.
+ *
+ * A new one: a row here, and `if (MUTANT(NAME))` right where it bites.
+ */
+#ifndef MOMI_CORE_MUTANT_H
+#define MOMI_CORE_MUTANT_H
+
+#define MOMI_MUTANT_MAP(X)                                                               \
+    /* Replication (raft*.c, log.c). */                                                  \
+    X(COMMIT_OLD_TERM, "commit counts copies of entries of older terms")                 \
+    X(NO_NOOP, "a new leader serves without an entry of its own term")                   \
+    X(VOTE_NOT_PERSISTED, "a restart forgets the vote: two in one term")                 \
+    X(VOTE_BEFORE_SYNC, "a vote is answered before it is synced")                        \
+    X(APPEND_BEFORE_SYNC, "an append is answered before it is synced")                   \
+    X(COMMIT_PAST_MATCH, "a follower commits past its match with the leader")            \
+    X(TRUNCATION_FORGETS_BATCHES, "truncation leaves batches in flight as they are")     \
+    X(COMPLETION_WITHOUT_BATCH, "a completion vouches for the whole log")                \
+    X(HEARTBEAT_WITHOUT_TERM, "heartbeat lines and replies count in any term")           \
+    X(NO_LOG_CHECK, "votes for a candidate whose log is behind")                         \
+    X(SINGLE_QUORUM_IN_JOINT, "a joint configuration asks only its new half")            \
+    X(LEARNER_COUNTED, "a learner counts as a voter")                                    \
+    X(NO_STEP_DOWN, "a leader ignores higher terms")                                     \
+    X(NO_CHECK_QUORUM, "a leader without a quorum stays")                                \
+    X(READ_WITHOUT_CONFIRMATION, "reads are not confirmed by a quorum")                  \
+    X(CONFIG_AFTER_COMMIT, "a configuration acts only when committed")                   \
+    X(CONFIG_NOT_ROLLED_BACK, "a truncated configuration stays in force")
+
+enum momi_mutant_id {
+    MOMI_MUTANT_NONE = 0,
+#define MOMI_MUTANT_ENUM(name, what) MOMI_MUTANT_##name,
+    MOMI_MUTANT_MAP(MOMI_MUTANT_ENUM)
+#undef MOMI_MUTANT_ENUM
+        MOMI_MUTANTS_END /* one more than the last */
+};
+
+#ifdef MOMI_MUTANTS
+extern int momi_mutant; /* the one that is on; chosen before the first step */
+#define MUTANT(name) (momi_mutant == MOMI_MUTANT_##name)
+/* Of a number below MOMI_MUTANTS_END; static strings. */
+const char *momi_mutant_name(int mutant);
+const char *momi_mutant_what(int mutant);
+#else
+#define MUTANT(name) 0
+#endif
+
+#endif

@@ -43,9 +43,11 @@ enum {
     LOG_MEMTABLES_MAX = 4, /* so that a flush of one does not stall appends of 250 MB/s */
     OPEN_FILES_MAX = 256,  /* the host's limit is often 1,024 for everything */
     BACKGROUND_JOBS_MAX = 2,
-    INFO_LOG_LEVEL_WARN = 2,
-    INFO_LOG_FILES_MAX = 2,
-    INFO_LOG_BYTES_MAX = 1024 * 1024,
+    /* Above all levels of RocksDB: nothing goes to its text log. As packaged it asserts
+     * that the log can be written, and would end the host when the disk is full
+     * (measured). */
+    INFO_LOG_LEVEL_NONE = 6,
+    INFO_LOG_FILES_MAX = 1,
     BATCH_KEPT_BYTES_MAX =
         8 * 1024 * 1024, /* a reused write batch above it is given back */
     MARK_SYNC_INTERVAL_MS = 1000,
@@ -125,9 +127,8 @@ static void set_database_options(rocksdb_options_t *options,
     rocksdb_options_set_recycle_log_file_num(options, 0);
     rocksdb_options_set_paranoid_checks(options, 1);
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
-    rocksdb_options_set_info_log_level(options, INFO_LOG_LEVEL_WARN);
+    rocksdb_options_set_info_log_level(options, INFO_LOG_LEVEL_NONE);
     rocksdb_options_set_keep_log_file_num(options, INFO_LOG_FILES_MAX);
-    rocksdb_options_set_max_log_file_size(options, INFO_LOG_BYTES_MAX);
 }
 
 static void set_family_options(rocksdb_options_t *options, size_t family,

@@ -4,11 +4,12 @@
  * (tcp or ipc) that carries frames in order: u32 length, little-endian, then the bytes.
  * What a frame means is not known here.
  *
- * Threads: the functions may be called from any thread but a callback's. Callbacks come
- * on threads of the transport, concurrently for different lanes; they may only take
- * references and post. No callback is called with a lock held. For one lane `accepted` or
- * `dialed` comes first, `received` calls are in order and one at a time, `closed` comes
- * exactly once and last. `drained` may come at the same time as `received`.
+ * Threads: the functions may be called from any thread, all but momi_transport_close also
+ * in a callback. Callbacks come on threads of the transport, concurrently for different
+ * lanes; they may only take references, queue and post, and never block. No callback is
+ * called with a lock held. For one lane `accepted` or `dialed` comes first, `received`
+ * calls are in order and one at a time, `closed` comes exactly once and last. `drained`
+ * may come at the same time as `received`.
  *
  * Ownership: a lane that was handed out by `accepted` or `dialed` belongs to the user
  * until momi_lane_release, also after the transport is closed. Resending, redialling and

@@ -111,6 +111,7 @@ struct momi_raft {
     uint32_t progress_count;
     struct momi_ring reads; /* of struct momi_read_index, waiting for confirmation */
     struct momi_rng rng;
+    uint64_t now_us; /* of the last call that told it */
     /* Of this turn's batch, until it gets its number. */
     bool turn_has_entries;
     bool turn_has_hard;

@@ -2,6 +2,7 @@
 /* Small durable files: see file.h. */
 #include "port/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -111,4 +112,24 @@ int momi_file_read(int dir_fd, const char *name, void *out, size_t room, size_t 
     close(fd);
     *size = done;
     return 0;
+}
+
+void momi_file_remove_ending(int dir_fd, const char *name, const char *ending) {
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+    if (stream == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return;
+    }
+    size_t ending_size = strlen(ending);
+    for (struct dirent *entry = readdir(stream); entry != NULL; entry = readdir(stream)) {
+        size_t size = strlen(entry->d_name);
+        if (size > ending_size &&
+            strcmp(entry->d_name + size - ending_size, ending) == 0) {
+            (void)unlinkat(fd, entry->d_name, 0); /* see above */
+        }
+    }
+    closedir(stream);
 }

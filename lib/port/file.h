@@ -23,6 +23,10 @@ int momi_file_sync_dir(int dir_fd);
 /* Is there anything under this name? A name that cannot be looked at counts as there. */
 bool momi_file_exists(int dir_fd, const char *name);
 
+/* Removes every file with this ending from the directory `name`. Best effort: what cannot
+ * be removed stays. */
+void momi_file_remove_ending(int dir_fd, const char *name, const char *ending);
+
 /* Full positioned write and read, past interrupts and short counts; false with errno set,
  * EIO at the end of the file. */
 bool momi_file_pwrite(int fd, struct momi_slice bytes, size_t offset);

@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <rocksdb/c.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -316,6 +315,9 @@ static int open_for_writing(struct rocks *rocks, enum access access,
     if (error != 0) {
         return error;
     }
+    /* The text of the options, left behind half written at each opening for the sake of
+     * the log level. */
+    momi_file_remove_ending(rocks->dir_fd, DATABASE_NAME, ".dbtmp");
     /* Recovery has written what it replayed to synced tables: the whole of it is promised
      * now. */
     struct momi_mark_value value = {
@@ -567,12 +569,13 @@ static const struct momi_store_ops rocks_ops = {
 /* ---- Opening ---- */
 
 static int open_directory(struct rocks *rocks, const char *dir) {
-    size_t room = strlen(dir) + sizeof "/" DATABASE_NAME;
-    rocks->path = momi_alloc(room);
+    size_t dir_size = strlen(dir);
+    rocks->path = momi_alloc(dir_size + sizeof "/" DATABASE_NAME);
     if (rocks->path == NULL) {
         return momi_err(MOM_NO_MEMORY, "opening the store");
     }
-    (void)snprintf(rocks->path, room, "%s/" DATABASE_NAME, dir); /* fits: sized above */
+    memcpy(rocks->path, dir, dir_size);
+    memcpy(rocks->path + dir_size, "/" DATABASE_NAME, sizeof "/" DATABASE_NAME);
     rocks->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (rocks->dir_fd < 0) {
         return momi_err(MOM_IO, "opening %s: %s", dir, strerror(errno));

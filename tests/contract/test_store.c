@@ -586,6 +586,17 @@ static void reopening_finds_everything(void **state) {
     expect_list(world, NULL, MOMI_FAMILY_LOG, "", "", "a=1 b=1 c=1 ");
 }
 
+static void opening_often_leaves_nothing_behind(void **state) {
+    struct world *world = *state;
+    for (size_t i = 0; i < 3; i++) {
+        char leftover[SCRATCH_PATH_BYTES];
+        CHECK_OK(put_one(world, "a", "1", MOMI_SYNC_YES));
+        CHECK_OK(close_world(world));
+        CHECK_OK(open_world(world));
+        CHECK(!scratch_first(leftover, world->db, ".dbtmp"));
+    }
+}
+
 static void crash_before_the_first_batch_is_recovered(void **state) {
     struct world *world = *state;
     struct world crashed;
@@ -944,6 +955,7 @@ static int limited_main(const char *path) {
     struct momi_buf *found = NULL;
     bool is_read = momi_store_get(world.store, MOMI_FAMILY_LOG, text("a"), &found) == 0;
     momi_buf_release(found);
+    momi_batch_free(&world.batch);
     (void)close_world(&world); /* of a stopped store: only lets go */
     bool is_told = write(STDOUT_FILENO, &synced, sizeof synced) == (ssize_t)sizeof synced;
     return is_final && is_read && is_told ? 0 : 3;
@@ -1007,6 +1019,7 @@ int main(int argc, char **argv) {
         EVERY_STORE(set_up_rocksdb),
         DURABLE(opening_survives_every_failed_allocation),
         DURABLE(reopening_finds_everything),
+        DURABLE(opening_often_leaves_nothing_behind),
         DURABLE(crash_before_the_first_batch_is_recovered),
         DURABLE(crash_keeps_what_was_synced),
         DURABLE(half_made_database_is_made_again),

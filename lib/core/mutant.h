@@ -26,7 +26,19 @@
     X(NO_CHECK_QUORUM, "a leader without a quorum stays")                                \
     X(READ_WITHOUT_CONFIRMATION, "reads are not confirmed by a quorum")                  \
     X(CONFIG_AFTER_COMMIT, "a configuration acts only when committed")                   \
-    X(CONFIG_NOT_ROLLED_BACK, "a truncated configuration stays in force")
+    X(CONFIG_NOT_ROLLED_BACK, "a truncated configuration stays in force")                \
+    /* Checkout (live.c, checkout*.c). */                                                \
+    X(RELEASE_TOO_EARLY, "an entry is deleted while some of it lives, or is leased")     \
+    X(LEASE_ENDS_IN_BUFFER, "a lease counts down before its hand-out")                   \
+    X(TOKEN_NOT_GROWING, "a message gets the token of its last lease again")             \
+    X(OLD_TOKEN_ACCEPTED, "settling does not look at epoch and consumer")                \
+    X(GIVEN_BACK_TO_END, "a message given back returns behind all others")               \
+    X(EXPIRY_NOT_COUNTED, "a lease that ran out is no delivery")                         \
+    X(DEAD_LETTER_COPIED, "a dead letter stays in its queue as well")                    \
+    X(PURGE_FORGETS_REFERENCES, "a purge leaves its entries alive")                      \
+    X(CREDIT_IGNORED, "messages are assigned beyond the credit")                         \
+    X(DETACH_FORGETS_LEASES, "a lost consumer takes its messages along")                 \
+    X(TURN_NOT_SAVED, "a checkpoint forgets whose turn it is")
 
 enum momi_mutant_id {
     MOMI_MUTANT_NONE = 0,

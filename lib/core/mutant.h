@@ -38,7 +38,18 @@
     X(PURGE_FORGETS_REFERENCES, "a purge leaves its entries alive")                      \
     X(CREDIT_IGNORED, "messages are assigned beyond the credit")                         \
     X(DETACH_FORGETS_LEASES, "a lost consumer takes its messages along")                 \
-    X(TURN_NOT_SAVED, "a checkpoint forgets whose turn it is")
+    X(TURN_NOT_SAVED, "a checkpoint forgets whose turn it is")                           \
+    /* Sessions and streams (machine.c, session.c, streams.c, publish.c). */             \
+    X(GAP_ACCEPTED, "a number is applied though one before it is missing")               \
+    X(DUPLICATE_APPLIED, "a publish that is resent is applied again")                    \
+    X(REFUSAL_AFTER_RESEND, "a refusal replaces the outcome of the applied command")     \
+    X(SESSION_BY_USE, "a session comes into being by its use")                           \
+    X(RESULTS_NOT_SAVED, "a checkpoint leaves out the kept results")                     \
+    X(ANSWERED_IGNORED, "results are kept though the client has them")                   \
+    X(WALL_CLOCK_LEASES, "leases are timed by the wall clock")                           \
+    X(COUNTER_NOT_SAVED, "a checkpoint leaves out the counter of tokens")                \
+    X(DELETE_LEAVES_CONSUMERS, "consumers of a deleted stream are not told")             \
+    X(PARTIAL_PUBLISH, "half of a publish gets into a full queue")
 
 enum momi_mutant_id {
     MOMI_MUTANT_NONE = 0,

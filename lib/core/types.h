@@ -59,6 +59,7 @@ static inline bool momi_mesh_id_is_none(const struct momi_mesh_id *id) {
 #define MOMI_COMMAND_MESSAGES_MAX 4096u /* messages in one publish command */
 #define MOMI_FILTERS_MAX 64u            /* filters of one subscription */
 #define MOMI_SESSIONS_MAX 10000u        /* per shard (S1) */
+#define MOMI_RETENTION_BYTES_DEFAULT (64u << 20) /* history of a topic */
 #define MOMI_STREAMS_MAX 100000u        /* per shard (M1) */
 #define MOMI_SUBSCRIPTIONS_MAX 1000u    /* per topic */
 #define MOMI_CONSUMERS_MAX 10000u       /* per shard */

@@ -25,11 +25,11 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "port/address.h"
 
 enum {
     MOMI_FRAME_BYTES_MAX =
-        1024 * 1024 + 64 * 1024,  /* without its length; 1 is the least */
-    MOMI_ADDRESS_BYTES_MAX = 256, /* of an address, with its final zero */
+        1024 * 1024 + 64 * 1024, /* without its length; 1 is the least */
     MOMI_LANE_PENDING_BYTES_MAX =
         4 * 1024 * 1024,   /* queued for sending per lane, by default */
     MOMI_LANES_MAX = 1024, /* of one transport; more connections are closed at once */

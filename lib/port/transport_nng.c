@@ -10,13 +10,11 @@
 #include "port/transport_nng.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "port/error_nng.h"
 
 enum { ACCEPT_RETRY_MS = 100 };
 
@@ -41,83 +39,12 @@ static void accept_done(void *user);
 static void retry_done(void *user);
 static void dial_done(void *user);
 
-/* ---- addresses ---- */
-
-enum use { USE_LISTEN, USE_DIAL };
-
-static int check_tcp(const char *address, enum use use) {
-    const char *host = address + strlen("tcp://");
-    const char *colon = strrchr(host, ':');
-    if (colon == NULL || colon == host || strpbrk(host, "/ \t\n?#@") != NULL) {
-        return momi_err(MOM_INVALID, "'%s' is not tcp://host:port", address);
-    }
-    size_t digits = strspn(colon + 1, "0123456789");
-    long port = digits > 0 && digits <= 5 ? strtol(colon + 1, NULL, 10) : -1;
-    long lowest = use == USE_LISTEN ? 0 : 1;
-    if (colon[1 + digits] != '\0' || port < lowest || port > 65535) {
-        return momi_err(MOM_INVALID, "'%s' has no port between %ld and 65535", address,
-                        lowest);
-    }
-    return MOM_OK;
-}
-
-static int check_address(const char *address, enum use use) {
-    if (address == NULL ||
-        strnlen(address, MOMI_ADDRESS_BYTES_MAX) == MOMI_ADDRESS_BYTES_MAX) {
-        return momi_err(MOM_INVALID, "no address, or one over %d bytes",
-                        MOMI_ADDRESS_BYTES_MAX - 1);
-    }
-    if (strncmp(address, "tcp://", strlen("tcp://")) == 0) {
-        return check_tcp(address, use);
-    }
-    if (strncmp(address, "ipc:///", strlen("ipc:///")) == 0) {
-        return address[strlen("ipc:///")] != '\0'
-                   ? MOM_OK
-                   : momi_err(MOM_INVALID, "'%s' names no file", address);
-    }
-    if (strncmp(address, "tls+tcp://", strlen("tls+tcp://")) == 0) {
-        return momi_err(MOM_INVALID, "'%s': TLS is not supported yet", address);
-    }
-    return momi_err(MOM_INVALID, "'%s' is neither tcp://host:port nor ipc:///path",
-                    address);
-}
-
-/* The class of an error of listening or of making a dialer. */
-static int class_of(int nng_error) {
-    switch (nng_error) {
-    case 0:
-        return MOM_OK;
-    case NNG_ENOMEM:
-        return MOM_NO_MEMORY;
-    case NNG_EADDRINUSE:
-        return MOM_CONFLICT;
-    case NNG_EADDRINVAL:
-    case NNG_EINVAL:
-    case NNG_ENOTSUP:
-        return MOM_INVALID;
-    case NNG_EPERM:
-        return MOM_FORBIDDEN;
-    case NNG_ENOFILES:
-        return MOM_FULL;
-    default:
-        return MOM_UNAVAILABLE;
-    }
-}
-
 /* The class of the result of a dial. A name that does not resolve now may do so later. */
 static int class_of_dial(int nng_error) {
-    switch (nng_error) {
-    case 0:
-        return MOM_OK;
-    case NNG_ENOMEM:
-        return MOM_NO_MEMORY;
-    case NNG_ECLOSED:
-        return MOM_CLOSED;
-    case NNG_ETIMEDOUT:
-        return MOM_TIMEOUT;
-    default:
-        return MOM_UNAVAILABLE;
-    }
+    int error = momi_nng_class(nng_error);
+    bool is_said = error == MOM_OK || error == MOM_NO_MEMORY || error == MOM_CLOSED ||
+                   error == MOM_TIMEOUT;
+    return is_said ? error : MOM_UNAVAILABLE;
 }
 
 /* ---- open and close ---- */
@@ -276,7 +203,7 @@ static int make_listener(struct momi_transport *transport, const char *address,
     if (result == 0) {
         result = nng_aio_alloc(&listener->retry_aio, retry_done, listener);
     }
-    if (result == 0 && strncmp(address, "tcp:", 4) == 0) {
+    if (result == 0 && momi_address_is_tcp(address)) {
         result =
             nng_stream_listener_set_bool(listener->handle, NNG_OPT_TCP_NODELAY, true);
     }
@@ -285,7 +212,7 @@ static int make_listener(struct momi_transport *transport, const char *address,
     }
     if (result != 0) {
         free_listener(listener);
-        return momi_err(class_of(result), "cannot listen at %s: %s", address,
+        return momi_err(momi_nng_class(result), "cannot listen at %s: %s", address,
                         nng_strerror(result));
     }
     *out = listener;
@@ -297,29 +224,22 @@ static int write_actual(const struct listener *listener, const char *address,
     if (actual == NULL) {
         return MOM_OK;
     }
-    int length;
-    if (strncmp(address, "tcp:", 4) == 0) {
-        int port = 0;
+    int port = 0;
+    if (momi_address_is_tcp(address)) {
         int result =
             nng_stream_listener_get_int(listener->handle, NNG_OPT_TCP_BOUND_PORT, &port);
         if (result != 0) {
-            return momi_err(class_of(result), "cannot find the port of %s", address);
+            return momi_err(momi_nng_class(result), "cannot find the port of %s",
+                            address);
         }
-        int host_length = (int)(strrchr(address, ':') - address);
-        length = snprintf(actual, actual_size, "%.*s:%d", host_length, address, port);
-    } else {
-        length = snprintf(actual, actual_size, "%s", address);
     }
-    if (length < 0 || (size_t)length >= actual_size) {
-        return momi_err(MOM_INVALID, "no room for the actual address of %s", address);
-    }
-    return MOM_OK;
+    return momi_address_write_actual(address, port, actual, actual_size);
 }
 
 int momi_transport_listen(struct momi_transport *transport, const char *address,
                           char *actual, size_t actual_size) {
     struct listener *listener = NULL;
-    int error = check_address(address, USE_LISTEN);
+    int error = momi_address_check(address, MOMI_ADDRESS_LISTEN);
     if (error == MOM_OK) {
         error = make_listener(transport, address, &listener);
     }
@@ -416,12 +336,12 @@ static int make_dial(struct momi_transport *transport, const char *address,
     if (result == 0) {
         result = nng_aio_alloc(&dial->aio, dial_done, dial);
     }
-    if (result == 0 && strncmp(address, "tcp:", 4) == 0) {
+    if (result == 0 && momi_address_is_tcp(address)) {
         result = nng_stream_dialer_set_bool(dial->handle, NNG_OPT_TCP_NODELAY, true);
     }
     if (result != 0) {
         free_dial(dial);
-        return momi_err(class_of(result), "cannot dial %s: %s", address,
+        return momi_err(momi_nng_class(result), "cannot dial %s: %s", address,
                         nng_strerror(result));
     }
     nng_aio_set_timeout(dial->aio, MOMI_DIAL_TIMEOUT_MS);
@@ -432,7 +352,7 @@ static int make_dial(struct momi_transport *transport, const char *address,
 int momi_transport_dial(struct momi_transport *transport, const char *address,
                         uint64_t token) {
     struct dial *dial = NULL;
-    int error = check_address(address, USE_DIAL);
+    int error = momi_address_check(address, MOMI_ADDRESS_DIAL);
     if (error == MOM_OK) {
         error = make_dial(transport, address, token, &dial);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls: what a program asks of its own node. The shell turns each API call into one of these; the client half of
- * the core (client.h) carries it out against the leaders of the mesh and completes it exactly once.
+ * Calls: what a program asks of its own node. The shell turns each API call into one of
+ * these; the client half of the core (client.h) carries it out against the leaders of the
+ * mesh and completes it exactly once.
  */
 #ifndef MOMI_CORE_CALL_H
 #define MOMI_CORE_CALL_H
@@ -9,35 +10,44 @@
 #include "core/types.h"
 
 enum momi_call_type {
-    CALL_PUBLISH = 1,     /* records to a queue or topic; one completion for all of them */
+    CALL_PUBLISH = 1, /* records to a queue or topic; one completion for all of them */
     CALL_STREAM_CREATE,
     CALL_STREAM_DELETE,
     CALL_STREAM_PURGE,
     CALL_SUBSCRIPTION_CREATE,
     CALL_SUBSCRIPTION_DELETE,
-    CALL_CONSUMER_OPEN,   /* `consumer` is the shell's handle: it names the consumer in events and effects */
+    CALL_CONSUMER_OPEN, /* `consumer` is the shell's handle: it names the consumer in
+                           events and effects */
     CALL_CONSUMER_CLOSE,
-    CALL_CONSUMER_POLL,   /* M7: completes OK when something was or will be delivered, EMPTY when nothing is there */
-    CALL_CONSUMER_FLUSH,  /* completes when every settlement made before it is committed */
+    CALL_CONSUMER_POLL, /* M7: completes OK when something was or will be delivered, EMPTY
+                           when nothing is there */
+    CALL_CONSUMER_FLUSH, /* completes when every settlement made before it is committed */
     CALL_DESCRIBE,
-    CALL_LIST,            /* every stream of a kind in the mesh; UNAVAILABLE naming silent shards (M10) */
+    CALL_LIST, /* every stream of a kind in the mesh; UNAVAILABLE naming silent shards
+                  (M10) */
     CALL_SUBSCRIPTIONS,
     CALL_WAIT_READY,
-    CALL_STATUS,          /* the mesh as this node sees it */
+    CALL_STATUS, /* the mesh as this node sees it */
 };
 
 struct momi_stream_options {
-    uint64_t lease_us;         /* 0: default; of its consumers that say nothing else */
-    uint32_t deliveries_max;   /* before dead letter; 0: default */
-    uint64_t messages_max;     /* waiting messages (queue) or kept ones per subscription; 0: no limit */
-    uint64_t bytes_max;        /* the same in bytes; 0: no limit */
-    uint64_t retention_us;     /* topics: history is kept this long; 0: no limit */
-    uint64_t retention_bytes;  /* topics: 0: 64 MiB */
-    uint64_t retention_count;  /* topics: 0: no limit */
-    bool no_dead_letter;       /* drop instead of moving to the dead-letter queue */
+    uint64_t lease_us;       /* 0: default; of its consumers that say nothing else */
+    uint32_t deliveries_max; /* before dead letter; 0: default */
+    uint64_t messages_max;   /* waiting messages (queue) or kept ones per subscription; 0:
+                                no limit */
+    uint64_t bytes_max;      /* the same in bytes; 0: no limit */
+    uint64_t retention_us;   /* topics: history is kept this long; 0: no limit */
+    uint64_t retention_bytes; /* topics: 0: 64 MiB */
+    uint64_t retention_count; /* topics: 0: no limit */
+    bool no_dead_letter;      /* drop instead of moving to the dead-letter queue */
 };
 
-enum momi_from { MOMI_FROM_NEW = 0, MOMI_FROM_FIRST = 1, MOMI_FROM_SEQUENCE = 2, MOMI_FROM_TIME = 3 };
+enum momi_from {
+    MOMI_FROM_NEW = 0,
+    MOMI_FROM_FIRST = 1,
+    MOMI_FROM_SEQUENCE = 2,
+    MOMI_FROM_TIME = 3
+};
 
 struct momi_call {
     enum momi_call_type type;
@@ -68,10 +78,11 @@ struct momi_call {
 /* One message that the program has done with. */
 enum momi_settle_action {
     MOMI_SETTLE_ACK = 1,
-    MOMI_SETTLE_GIVE_BACK = 2,  /* counts as a delivery; returns to its place, marked redelivered */
-    MOMI_SETTLE_REJECT = 3,     /* to the dead-letter queue at once */
-    MOMI_SETTLE_RETURN = 4,     /* was never handed out: goes back uncounted */
-    MOMI_SETTLE_EXTEND = 5,     /* the lease starts anew; the message stays */
+    MOMI_SETTLE_GIVE_BACK =
+        2, /* counts as a delivery; returns to its place, marked redelivered */
+    MOMI_SETTLE_REJECT = 3, /* to the dead-letter queue at once */
+    MOMI_SETTLE_RETURN = 4, /* was never handed out: goes back uncounted */
+    MOMI_SETTLE_EXTEND = 5, /* the lease starts anew; the message stays */
 };
 struct momi_settle {
     struct momi_token token;
@@ -81,9 +92,11 @@ struct momi_settle {
 
 struct momi_completion {
     int error;
-    uint64_t sequence;      /* CALL_PUBLISH: of the first record; creates: the stream's id */
-    uint32_t synced_copies; /* CALL_PUBLISH: the quorum that had it synced; 0 in a memory mesh */
-    struct momi_slice body; /* encoded answer of describe, list, status (core/info.h); in the turn arena */
+    uint64_t sequence; /* CALL_PUBLISH: of the first record; creates: the stream's id */
+    uint32_t synced_copies; /* CALL_PUBLISH: the quorum that had it synced; 0 in a memory
+                               mesh */
+    struct momi_slice body; /* encoded answer of describe, list, status (core/info.h); in
+                               the turn arena */
     struct momi_slice text; /* what to add to the error, in the turn arena */
 };
 

@@ -55,6 +55,7 @@ struct momi_shard_header {
     uint64_t config_index;
     struct momi_raft_config config; /* in force at `applied` */
 };
+void momi_shard_header_encode(const struct momi_shard_header *header, struct momi_bytes *out);
 bool momi_shard_header_decode(struct momi_slice bytes, struct momi_shard_header *header);
 bool momi_hard_state_decode(struct momi_slice bytes, struct momi_hard_state *state);
 /* The values of 'l', 't' and 'p': one u64. */

@@ -116,6 +116,7 @@ struct momi_frame {
 #define MOMI_FLAG_LAST 32u     /* last part of a snapshot, a list, a query answer */
 #define MOMI_FLAG_REFUSED 64u  /* SNAPSHOT_REPLY: abandoned */
 #define MOMI_FLAG_CLOSED 128u  /* SESSION_PING: the session ends cleanly */
+#define MOMI_FLAGS_ALL 255u    /* the codec refuses any other */
 
 enum momi_query {
     QUERY_DESCRIBE = 1,  /* of the stream `name`, subscription `detail` (may be empty) */

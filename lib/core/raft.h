@@ -244,8 +244,10 @@ bool momi_raft_transfer(struct momi_raft *raft, uint64_t now_us, uint64_t to_rep
  * answered from here on. */
 void momi_raft_stop(struct momi_raft *raft, struct momi_effects *effects);
 
-/* Drops `from` and everything above, which must not be committed: entries that an install replaces (E6). */
-void momi_raft_truncate(struct momi_raft *raft, uint64_t from, struct momi_effects *effects);
+/* Drops `from` and everything above, which must not be committed: entries that an install
+ * replaces (E6). */
+void momi_raft_truncate(struct momi_raft *raft, uint64_t from,
+                        struct momi_effects *effects);
 
 /* Snapshot hooks for shard_snapshot.c: the peer needs entries that the log no longer has
  * -> its progress enters PROGRESS_SNAPSHOT; the shard looks for such replicas, and tells

@@ -119,6 +119,25 @@ void momi_raft_config_committed(struct momi_raft *raft, uint64_t before) {
     }
 }
 
+/*
+ * Ongaro, "Consensus: Bridging Theory and Practice", 4.2.2: "A server that is not part of
+ * its own latest configuration should still start new elections, as it might still be
+ * needed until the C_new entry is committed". Else the leader that appended its own
+ * removal and crashed has the longest log, and nobody can win without its vote.
+ */
+bool momi_raft_counts(const struct momi_raft *raft) {
+    for (size_t i = raft->config_history.count; i > 0; i--) {
+        const struct momi_config_at *at = momi_ring_at(&raft->config_history, i - 1);
+        if (momi_raft_config_is_voter(&at->config, raft->replica)) {
+            return true;
+        }
+        if (at->index <= raft->commit) {
+            return false;
+        }
+    }
+    return false;
+}
+
 const struct momi_raft_config *momi_raft_config_at(const struct momi_raft *raft,
                                                    uint64_t index,
                                                    uint64_t *config_index) {

@@ -91,6 +91,9 @@ void momi_raft_config_appended(struct momi_raft *raft, uint64_t index,
                                const struct momi_raft_config *config);
 void momi_raft_config_truncated(struct momi_raft *raft, uint64_t from);
 void momi_raft_config_committed(struct momi_raft *raft, uint64_t before);
+/* Votes in a configuration that is in force or may still have to be: such a one stands
+ * for election. */
+bool momi_raft_counts(const struct momi_raft *raft);
 void momi_raft_rebuild_progress(struct momi_raft *raft);
 /* Leader: out of a committed joint configuration, or out of office when the committed
  * configuration has no place for it. */

@@ -11,7 +11,7 @@
 
 bool momi_raft_may_campaign(const struct momi_raft *raft) {
     return !raft->is_stopped && raft->can_vote && raft->role != RAFT_LEADER &&
-           momi_raft_config_is_voter(&raft->config, raft->replica);
+           momi_raft_counts(raft);
 }
 
 static void send_requests(struct momi_raft *raft, struct momi_effects *effects) {

@@ -123,13 +123,6 @@ void momi_command_finish(struct momi_bytes *out, size_t offset) {
     momi_store_le32(out->data + offset + COMMAND_AT_SIZE, (uint32_t)(out->size - offset));
 }
 
-/* One rule for everybody who counts slots: momi_publish_parse in entry.h. */
-static bool holds_records(const struct momi_command *command,
-                          struct momi_publish *publish) {
-    return command->type == CMD_PUBLISH && command->version == MOMI_COMMAND_VERSION &&
-           momi_publish_parse(command->body, publish);
-}
-
 static bool sums_are_right(struct momi_slice records, uint32_t count) {
     for (uint32_t index = 0; index < count; index++) {
         struct momi_record record;
@@ -157,7 +150,7 @@ bool momi_entry_slots(struct momi_slice commands, enum momi_sums sums,
         }
         struct momi_publish publish;
         if (command.type == CMD_PUBLISH) {
-            if (!holds_records(&command, &publish) ||
+            if (!momi_publish_parse(command.body, &publish) ||
                 (sums == CHECK_SUMS && !sums_are_right(publish.records, publish.count))) {
                 return false;
             }
@@ -225,7 +218,8 @@ static struct momi_slice rest(struct momi_slice bytes, size_t offset) {
 }
 
 /* Moves a cursor that stands before a command to the first record of the publish command
- * that holds `slot`. False: the entry ends before, or is malformed. */
+ * that holds `slot`. False: the entry ends before, or is malformed. The records of other
+ * commands are not looked at: momi_entry_slots has seen them. */
 static bool find_command(const struct momi_entry *entry, uint32_t slot,
                          struct momi_slot_cursor *cursor) {
     struct momi_command_reader reader =
@@ -233,8 +227,10 @@ static bool find_command(const struct momi_entry *entry, uint32_t slot,
     struct momi_command command;
     while (momi_command_next(&reader, &command)) {
         struct momi_publish publish;
-        if (holds_records(&command, &publish)) {
+        if (command.type == CMD_PUBLISH && command.version == MOMI_COMMAND_VERSION &&
+            momi_publish_peek(command.body, &publish)) {
             if (slot - cursor->slot < publish.count) {
+                cursor->end = cursor->offset + command.whole.size;
                 cursor->offset = (size_t)(publish.records.data - entry->body.data);
                 cursor->left = publish.count;
                 cursor->publisher = publish.publisher;
@@ -247,15 +243,18 @@ static bool find_command(const struct momi_entry *entry, uint32_t slot,
     return false;
 }
 
-/* Passes over one record, which is given back. */
+/* Passes over one record, which is given back; over the last one to the next command. */
 static bool take_record(const struct momi_entry *entry, struct momi_slot_cursor *cursor,
                         struct momi_record *record) {
-    if (!momi_record_read(rest(entry->body, cursor->offset), record)) {
+    struct momi_slice left =
+        momi_slice(entry->body.data + cursor->offset, cursor->end - cursor->offset);
+    if (!momi_record_read(left, record)) {
         return false;
     }
-    cursor->offset += record->whole.size;
     cursor->left--;
     cursor->slot++;
+    cursor->offset =
+        cursor->left == 0 ? cursor->end : cursor->offset + record->whole.size;
     return true;
 }
 

@@ -105,7 +105,7 @@ bool momi_record_check(const struct momi_record *record) {
                        record->whole.size - RECORD_SUMMED_FROM);
 }
 
-bool momi_publish_parse(struct momi_slice body, struct momi_publish *publish) {
+bool momi_publish_peek(struct momi_slice body, struct momi_publish *publish) {
     struct momi_reader in = momi_reader(body);
     struct momi_publish found = {0};
     uint8_t kind = momi_get_u8(&in);
@@ -121,6 +121,15 @@ bool momi_publish_parse(struct momi_slice body, struct momi_publish *publish) {
         return false;
     }
     found.records = momi_slice(in.at, momi_reader_left(&in));
+    *publish = found;
+    return true;
+}
+
+bool momi_publish_parse(struct momi_slice body, struct momi_publish *publish) {
+    struct momi_publish found;
+    if (!momi_publish_peek(body, &found)) {
+        return false;
+    }
     struct momi_slice left = found.records;
     for (uint32_t index = 0; index < found.count; index++) {
         struct momi_record record;

@@ -5,11 +5,12 @@
  *   LOG    shard be32, index be64                    -> entry (entry.h)
  *   STATE  shard be32, side u8, record key           -> checkpoint record (machine.h)
  *   NODE   'h' shard be32                            -> hard state: term, vote
- *          's' shard be32                            -> shard header: replica, side, applied, first index, ...
- *          'l' shard be32                            -> last index (in every batch that touches the shard's log)
- *          'n'                                       -> batch number (written by the store itself)
- *          't' shard be32                            -> highest removed replica id (R2)
- *          'p' node be64                             -> highest incarnation seen of a peer (D1)
+ *          's' shard be32                            -> shard header: replica, side,
+ * applied, first index, ... 'l' shard be32                            -> last index (in
+ * every batch that touches the shard's log) 'n'                                       ->
+ * batch number (written by the store itself) 't' shard be32                            ->
+ * highest removed replica id (R2) 'p' node be64                             -> highest
+ * incarnation seen of a peer (D1)
  */
 #ifndef MOMI_CORE_KEYS_H
 #define MOMI_CORE_KEYS_H
@@ -19,7 +20,8 @@
 #include "core/types.h"
 
 #define MOMI_KEY_ROOM 320u
-#define MOMI_RECORD_KEY_BYTES_MAX (MOMI_KEY_ROOM - 5u) /* of a checkpoint record, without shard and side */
+#define MOMI_RECORD_KEY_BYTES_MAX                                                        \
+    (MOMI_KEY_ROOM - 5u) /* of a checkpoint record, without shard and side */
 
 struct momi_key {
     uint8_t bytes[MOMI_KEY_ROOM];
@@ -43,37 +45,44 @@ struct momi_hard_state {
     uint64_t vote;
 };
 
-/* Written with every checkpoint, install and first start; all of it in one record, so that it cannot tear. */
+/* Written with every checkpoint, install and first start; all of it in one record, so
+ * that it cannot tear. */
 struct momi_shard_header {
     uint64_t replica;
-    uint8_t side;          /* of STATE in force */
-    bool has_state;        /* false: an empty learner that waits for a snapshot */
-    uint64_t applied;      /* of the checkpoint */
+    uint8_t side;     /* of STATE in force */
+    bool has_state;   /* false: an empty learner that waits for a snapshot */
+    uint64_t applied; /* of the checkpoint */
     uint64_t applied_term;
     uint64_t first_index;
-    uint64_t before_term;  /* term at first_index - 1 */
+    uint64_t before_term; /* term at first_index - 1 */
     uint64_t config_index;
     struct momi_raft_config config; /* in force at `applied` */
 };
-void momi_shard_header_encode(const struct momi_shard_header *header, struct momi_bytes *out);
+void momi_shard_header_encode(const struct momi_shard_header *header,
+                              struct momi_bytes *out);
 bool momi_shard_header_decode(struct momi_slice bytes, struct momi_shard_header *header);
 bool momi_hard_state_decode(struct momi_slice bytes, struct momi_hard_state *state);
 /* The values of 'l', 't' and 'p': one u64. */
 bool momi_number_decode(struct momi_slice bytes, uint64_t *number);
 
-void momi_batch_put_entry(struct momi_batch *batch, uint32_t shard, uint64_t index, struct momi_buf *entry);
+void momi_batch_put_entry(struct momi_batch *batch, uint32_t shard, uint64_t index,
+                          struct momi_buf *entry);
 void momi_batch_delete_entry(struct momi_batch *batch, uint32_t shard, uint64_t index);
 /* R6: deletes `from` and everything above in the shard's log. */
 void momi_batch_truncate(struct momi_batch *batch, uint32_t shard, uint64_t from);
 void momi_batch_put_last(struct momi_batch *batch, uint32_t shard, uint64_t last_index);
-void momi_batch_put_hard(struct momi_batch *batch, uint32_t shard, const struct momi_hard_state *state);
+void momi_batch_put_hard(struct momi_batch *batch, uint32_t shard,
+                         const struct momi_hard_state *state);
 void momi_batch_put_removed(struct momi_batch *batch, uint32_t shard, uint64_t replica);
 void momi_batch_put_peer(struct momi_batch *batch, uint64_t node, uint64_t incarnation);
-void momi_batch_put_header(struct momi_batch *batch, uint32_t shard, const struct momi_shard_header *header);
-/* Record keys hold 1 to MOMI_RECORD_KEY_BYTES_MAX bytes; another size makes the batch fail (a peer's records pass here). */
-void momi_batch_put_record(struct momi_batch *batch, uint32_t shard, uint8_t side, struct momi_slice key,
-                           struct momi_slice value);
-void momi_batch_delete_record(struct momi_batch *batch, uint32_t shard, uint8_t side, struct momi_slice key);
+void momi_batch_put_header(struct momi_batch *batch, uint32_t shard,
+                           const struct momi_shard_header *header);
+/* Record keys hold 1 to MOMI_RECORD_KEY_BYTES_MAX bytes; another size makes the batch
+ * fail (a peer's records pass here). */
+void momi_batch_put_record(struct momi_batch *batch, uint32_t shard, uint8_t side,
+                           struct momi_slice key, struct momi_slice value);
+void momi_batch_delete_record(struct momi_batch *batch, uint32_t shard, uint8_t side,
+                              struct momi_slice key);
 void momi_batch_clear_side(struct momi_batch *batch, uint32_t shard, uint8_t side);
 
 #endif

@@ -78,7 +78,8 @@ enum {
     X(VOTE_REPLY, F_RAFT | F_FLAGS, "granted or refused (R5)")                           \
     X(APPEND, F_RAFT | F_INDEX | F_LOG_TERM | F_COMMIT | F_COUNT | F_PAYLOAD,            \
       "entries after `index`; payload: `count` times (u32 size, entry)")                 \
-    X(APPEND_REPLY, F_RAFT | F_INDEX | F_LOG_TERM | F_COMMIT | F_FLAGS | F_FREE,         \
+    X(APPEND_REPLY,                                                                      \
+      F_RAFT | F_INDEX | F_LOG_TERM | F_COMMIT | F_NUMBER | F_FLAGS | F_FREE,            \
       "matched up to `index`, or a hint where to try")                                   \
     X(TIMEOUT_NOW, F_RAFT, "leadership is handed over: elect now")                       \
     X(SNAPSHOT,                                                                          \
@@ -131,8 +132,8 @@ enum {
       "asks for the map of the mesh, if newer than `number`")                            \
     X(MAP,                                                                               \
       F_SHARD | F_TERM | F_COUNTER | F_NUMBER | F_INDEX | F_FLAGS | F_COUNT | F_NAME |   \
-          F_PAYLOAD,                                                                     \
-      "the map: the content of the registry")                                            \
+          F_LINES | F_PAYLOAD,                                                           \
+      "the map: the content of the registry; lines: leaders that are known")             \
     X(JOIN, F_COUNTER | F_NUMBER | F_FLAGS | F_NAME | F_DETAIL,                          \
       "asks to become a member; name: encoded member")                                   \
     X(JOIN_REPLY,                                                                        \

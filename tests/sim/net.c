@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulated network: lanes with delay, loss, duplication, reordering, closing, and
+ * cuts in one or both directions. Frames pass through the real codec as bytes.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "wire/codec.h"
+#include "world.h"
+
+enum { SILENCE_US = 3 * 1000000, DIAL_TIMEOUT_US = 1000000 };
+
+uint32_t sim_net_find(const struct sim_world *world, uint64_t node_id) {
+    for (uint32_t i = 0; i < world->nodes_count; i++) {
+        if (world->nodes[i].id == node_id) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
+static struct sim_lane *lane_of(struct sim_world *world, uint32_t a, uint32_t b) {
+    return a < b ? &world->lanes[a][b] : &world->lanes[b][a];
+}
+
+static bool *end_of(struct sim_world *world, uint32_t node, uint32_t peer) {
+    return &lane_of(world, node, peer)->is_up[node < peer ? 0 : 1];
+}
+
+static uint64_t draw_delay(struct sim_world *world) {
+    uint64_t delay_us = sim_draw(&world->rng_net, world->options.delay_min_us,
+                                 world->options.delay_max_us);
+    if (!world->is_calm && momi_rng_chance(&world->rng_net, world->options.slow_ppm)) {
+        delay_us *= sim_draw(&world->rng_net, 5, 50);
+    }
+    return delay_us;
+}
+
+/* --- frames
+ * -------------------------------------------------------------------------------- */
+
+static void free_buf(void *data) { momi_buf_release(data); }
+
+static struct momi_buf *encode(struct sim_world *world, const struct momi_frame *frame) {
+    struct momi_slice head;
+    momi_arena_reset(&world->arena);
+    int error = momi_codec_encode(frame, &world->arena, &head);
+    if (error != MOM_OK) {
+        sim_fail(world, "a frame of type %d could not be encoded: %s", (int)frame->type,
+                 mom_err_name(error));
+        return NULL;
+    }
+    size_t size = head.size;
+    for (uint32_t i = 0; i < frame->parts_count; i++) {
+        size += frame->parts[i].bytes.size;
+    }
+    struct momi_buf *bytes = momi_buf_new(size);
+    MOMI_ASSERT(bytes != NULL);
+    memcpy(bytes->data, head.data, head.size);
+    size_t at = head.size;
+    for (uint32_t i = 0; i < frame->parts_count; i++) {
+        if (frame->parts[i].bytes.size > 0) {
+            memcpy(bytes->data + at, frame->parts[i].bytes.data,
+                   frame->parts[i].bytes.size);
+        }
+        at += frame->parts[i].bytes.size;
+    }
+    return bytes;
+}
+
+static void post_frame(struct sim_world *world, uint32_t from, uint32_t to,
+                       struct momi_buf *bytes) {
+    struct sim_task *task = sim_task_add(world, draw_delay(world), TASK_FRAME, from, to,
+                                         lane_of(world, from, to)->generation);
+    task->data = momi_buf_ref(bytes);
+    task->free_data = free_buf;
+}
+
+void sim_net_send(struct sim_world *world, uint32_t from,
+                  const struct momi_effect *effect) {
+    uint32_t to = sim_net_find(world, effect->node);
+    if (to == UINT32_MAX || to == from || !*end_of(world, from, to)) {
+        return;
+    }
+    world->totals.frames++;
+    bool is_faulty = !world->is_calm;
+    if (world->cut[from][to] ||
+        (is_faulty && momi_rng_chance(&world->rng_net, world->options.loss_ppm))) {
+        return;
+    }
+    struct momi_buf *bytes = encode(world, effect->frame);
+    if (bytes == NULL) {
+        return;
+    }
+    if (is_faulty && momi_rng_chance(&world->rng_net, world->options.flip_ppm)) {
+        size_t at = sim_draw(&world->rng_net, 0, bytes->size - 1);
+        bytes->data[at] ^= (uint8_t)(1u << sim_draw(&world->rng_net, 0, 7));
+        world->totals.flipped++;
+    }
+    post_frame(world, from, to, bytes);
+    if (is_faulty && momi_rng_chance(&world->rng_net, world->options.duplicate_ppm)) {
+        post_frame(world, from, to, bytes);
+    }
+    momi_buf_release(bytes);
+}
+
+static void frame_arrives(struct sim_world *world, struct sim_task *task) {
+    uint32_t from = (uint32_t)task->a;
+    uint32_t to = (uint32_t)task->b;
+    struct sim_lane *lane = lane_of(world, from, to);
+    if (lane->generation != task->c || !*end_of(world, to, from) ||
+        world->cut[from][to]) {
+        return;
+    }
+    lane->quiet_since_us[to < from ? 0 : 1] = world->now_us;
+    struct momi_buf *bytes = task->data;
+    struct momi_frame frame;
+    momi_arena_reset(&world->arena);
+    if (momi_codec_decode(momi_buf_slice(bytes), bytes, &world->arena, &frame) !=
+        MOM_OK) {
+        return; /* counted and dropped by the shell */
+    }
+    struct momi_event event = {
+        .type = EV_FRAME, .node = world->nodes[from].id, .frame = &frame};
+    sim_node_event(world, to, &event);
+}
+
+/* --- lanes
+ * --------------------------------------------------------------------------------- */
+
+static void post_down(struct sim_world *world, uint32_t node, uint32_t peer,
+                      uint64_t delay_us, enum momi_down_reason reason) {
+    struct sim_task *task = sim_task_add(world, delay_us, TASK_LANE_DOWN, node, peer,
+                                         lane_of(world, node, peer)->generation);
+    task->d = reason;
+}
+
+static void tell_down(struct sim_world *world, uint32_t node, uint32_t peer,
+                      enum momi_down_reason reason) {
+    bool *is_up = end_of(world, node, peer);
+    if (!*is_up) {
+        return;
+    }
+    *is_up = false;
+    struct momi_event event = {
+        .type = EV_LANE_DOWN, .node = world->nodes[peer].id, .reason = reason};
+    sim_node_event(world, node, &event);
+}
+
+void sim_net_close_lane(struct sim_world *world, uint32_t a, uint32_t b) {
+    if (*end_of(world, a, b) || *end_of(world, b, a)) {
+        sim_say(world, "lane %u-%u closes", a, b);
+        post_down(world, a, b, draw_delay(world), MOMI_DOWN_CLOSED);
+        post_down(world, b, a, draw_delay(world), MOMI_DOWN_CLOSED);
+    }
+}
+
+void sim_net_node_down(struct sim_world *world, uint32_t node) {
+    for (uint32_t peer = 0; peer < world->nodes_count; peer++) {
+        if (peer == node) {
+            continue;
+        }
+        *end_of(world, node, peer) = false;
+        if (*end_of(world, peer, node)) {
+            bool is_cut = world->cut[node][peer];
+            post_down(world, peer, node, is_cut ? SILENCE_US : draw_delay(world),
+                      is_cut ? MOMI_DOWN_SILENT : MOMI_DOWN_CLOSED);
+        }
+    }
+}
+
+void sim_net_hangup(struct sim_world *world, uint32_t from, uint64_t node_id) {
+    uint32_t to = sim_net_find(world, node_id);
+    if (to != UINT32_MAX && to != from) {
+        post_down(world, from, to, 1, MOMI_DOWN_LOCAL);
+        if (!world->cut[from][to]) {
+            post_down(world, to, from, draw_delay(world), MOMI_DOWN_CLOSED);
+        }
+    }
+}
+
+/* --- dialling
+ * ------------------------------------------------------------------------------ */
+
+void sim_net_dial(struct sim_world *world, uint32_t from,
+                  const struct momi_effect *effect) {
+    /* Addresses are "sim:" and a letter. */
+    uint32_t to = UINT32_MAX;
+    if (effect->address.size == 5 && memcmp(effect->address.data, "sim:", 4) == 0) {
+        to = (uint32_t)(effect->address.data[4] - 'a');
+    }
+    bool is_cut =
+        to < world->nodes_count && (world->cut[from][to] || world->cut[to][from]);
+    struct sim_task *task =
+        sim_task_add(world, is_cut ? DIAL_TIMEOUT_US : 3 * draw_delay(world), TASK_DIAL,
+                     from, to, effect->token);
+    task->d = world->nodes[from].life;
+}
+
+static void lane_up(struct sim_world *world, uint32_t node, uint32_t peer, bool we_dialed,
+                    uint64_t token) {
+    const struct sim_node *other = &world->nodes[peer];
+    struct momi_core_state state;
+    momi_core_state(other->core, &state);
+    char address[8] = {'s', 'i', 'm', ':', (char)('a' + peer)};
+    char name[8] = {'n', (char)('a' + peer)};
+    bool listens = other->role == MOMI_ROLE_STORE;
+    struct momi_lane_info info = {
+        .node = other->id,
+        .incarnation =
+            other->role == MOMI_ROLE_STORE ? other->disk.incarnation : other->life,
+        .role = other->role,
+        .mesh = state.mesh,
+        .founders_hash = world->options.form && listens && !other->is_late ? 7 : 0,
+        .name = momi_slice(name, 2),
+        .address = listens ? momi_slice(address, 5) : (struct momi_slice){0},
+        .we_dialed = we_dialed,
+        .dial_token = token,
+    };
+    *end_of(world, node, peer) = true;
+    struct momi_event event = {.type = EV_LANE_UP, .lane = &info};
+    sim_node_event(world, node, &event);
+}
+
+static void dial_failed(struct sim_world *world, uint32_t from, uint64_t token,
+                        int error) {
+    struct momi_event event = {.type = EV_DIAL_FAILED, .token = token, .error = error};
+    sim_node_event(world, from, &event);
+}
+
+static bool meshes_fit(struct sim_world *world, uint32_t a, uint32_t b) {
+    struct momi_core_state one;
+    struct momi_core_state other;
+    momi_core_state(world->nodes[a].core, &one);
+    momi_core_state(world->nodes[b].core, &other);
+    return momi_mesh_id_is_none(&one.mesh) || momi_mesh_id_is_none(&other.mesh) ||
+           memcmp(&one.mesh, &other.mesh, sizeof one.mesh) == 0;
+}
+
+static void dial_ends(struct sim_world *world, struct sim_task *task) {
+    uint32_t from = (uint32_t)task->a;
+    uint32_t to = (uint32_t)task->b;
+    if (!sim_node_is_up(world, from) || world->nodes[from].life != task->d) {
+        return;
+    }
+    bool reached = to < world->nodes_count && to != from && sim_node_is_up(world, to) &&
+                   !world->nodes[to].is_paused && !world->cut[from][to] &&
+                   !world->cut[to][from];
+    if (!reached) {
+        dial_failed(world, from, task->c, MOM_UNAVAILABLE);
+        return;
+    }
+    if (!meshes_fit(world, from, to)) {
+        dial_failed(world, from, task->c, MOM_CONFLICT);
+        return;
+    }
+    struct sim_lane *lane = lane_of(world, from, to);
+    lane->generation++;
+    lane->quiet_since_us[0] = world->now_us;
+    lane->quiet_since_us[1] = world->now_us;
+    *end_of(world, from, to) = true;
+    lane_up(world, to, from, false, 0);
+    if (sim_node_is_up(world, from) && sim_node_is_up(world, to)) {
+        lane_up(world, from, to, true, task->c);
+    }
+}
+
+/* --- partitions
+ * ------------------------------------------------------------------------------ */
+
+/* Each end that hears nothing for long gives its lane up. */
+static void post_silence(struct sim_world *world) {
+    for (uint32_t a = 0; a < world->nodes_count; a++) {
+        for (uint32_t b = 0; b < world->nodes_count; b++) {
+            if (a != b && world->cut[b][a] && *end_of(world, a, b)) {
+                post_down(world, a, b, SILENCE_US, MOMI_DOWN_SILENT);
+            }
+        }
+    }
+}
+
+void sim_net_partition(struct sim_world *world) {
+    memset(world->cut, 0, sizeof world->cut);
+    struct momi_rng *rng = &world->rng_fault;
+    uint64_t side = momi_rng_next(rng);
+    bool one_way = momi_rng_chance(rng, 300000);
+    bool isolate_one = momi_rng_chance(rng, 400000);
+    uint32_t alone = (uint32_t)sim_draw(rng, 0, world->nodes_count - 1);
+    for (uint32_t a = 0; a < world->nodes_count; a++) {
+        for (uint32_t b = 0; b < world->nodes_count; b++) {
+            bool a_side = isolate_one ? a == alone : ((side >> a) & 1) != 0;
+            bool b_side = isolate_one ? b == alone : ((side >> b) & 1) != 0;
+            world->cut[a][b] = a != b && a_side != b_side && (!one_way || a_side);
+        }
+    }
+    world->partition_id++;
+    world->totals.partitions++;
+    sim_say(world, "partition %s%s", one_way ? "one way " : "",
+            isolate_one ? "of one" : "in two");
+    post_silence(world);
+}
+
+void sim_net_heal(struct sim_world *world) {
+    memset(world->cut, 0, sizeof world->cut);
+    world->partition_id++;
+    sim_say(world, "partition heals");
+}
+
+void sim_net_task(struct sim_world *world, struct sim_task *task) {
+    uint32_t node = (uint32_t)task->a;
+    uint32_t peer = (uint32_t)task->b;
+    switch (task->type) {
+    case TASK_FRAME:
+        frame_arrives(world, task);
+        break;
+    case TASK_DIAL:
+        dial_ends(world, task);
+        break;
+    case TASK_LANE_DOWN:
+        if (lane_of(world, node, peer)->generation == task->c) {
+            bool is_silent =
+                task->d != MOMI_DOWN_SILENT ||
+                world->now_us >=
+                    lane_of(world, node, peer)->quiet_since_us[node < peer ? 0 : 1] +
+                        SILENCE_US;
+            if (is_silent) {
+                tell_down(world, node, peer, (enum momi_down_reason)task->d);
+            }
+        }
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Swarm options: each seed draws which faults exist and how strong they are. Most runs
+ * lack most faults, so that each can go far on its own.
+ */
+#include <stdio.h>
+
+#include "world.h"
+
+static bool some(struct momi_rng *rng, uint32_t percent) {
+    return momi_rng_chance(rng, percent * 10000);
+}
+
+static void draw_shape(struct sim_options *options, struct momi_rng *rng) {
+    static const uint32_t stores[] = {3, 3, 3, 3, 3, 4, 5, 1, 2, 3};
+    options->stores = stores[sim_draw(rng, 0, 9)];
+    options->clients = (uint32_t)sim_draw(rng, 0, 2);
+    options->copies = some(rng, 85) ? 3 : (uint32_t)sim_draw(rng, 1, 5);
+    options->shards = (uint32_t)sim_draw(rng, 1, 3);
+    options->form = options->stores > 1 && some(rng, 60);
+    if (options->form && options->stores > 3 && some(rng, 50)) {
+        options->late_stores = options->stores - 3;
+    } else if (!options->form && options->stores > 1) {
+        options->late_stores =
+            some(rng, 30) ? (uint32_t)sim_draw(rng, 1, options->stores - 1) : 0;
+    }
+    options->publishers = (uint32_t)sim_draw(rng, 1, 3);
+    options->consumers = (uint32_t)sim_draw(rng, 1, 4);
+    options->queues = (uint32_t)sim_draw(rng, 1, 2);
+    options->topics = some(rng, 40) ? 1 : 0;
+}
+
+static void draw_network(struct sim_options *options, struct momi_rng *rng) {
+    options->delay_min_us = sim_draw(rng, 20, 500);
+    options->delay_max_us =
+        options->delay_min_us + sim_draw(rng, 50, some(rng, 20) ? 60000 : 3000);
+    options->slow_ppm = some(rng, 30) ? (uint32_t)sim_draw(rng, 100, 20000) : 0;
+    options->loss_ppm = some(rng, 30) ? (uint32_t)sim_draw(rng, 100, 50000) : 0;
+    options->duplicate_ppm = some(rng, 25) ? (uint32_t)sim_draw(rng, 100, 50000) : 0;
+    options->flip_ppm = some(rng, 10) ? (uint32_t)sim_draw(rng, 10, 5000) : 0;
+    options->lane_close_us = some(rng, 30) ? sim_draw(rng, 1 * MOMI_S, 10 * MOMI_S) : 0;
+    options->partition_us = some(rng, 35) ? sim_draw(rng, 3 * MOMI_S, 15 * MOMI_S) : 0;
+}
+
+void sim_options_draw(struct sim_options *options, uint64_t seed) {
+    struct momi_rng own;
+    struct momi_rng *rng = &own;
+    momi_rng_seed(rng, seed * 16);
+    *options = (struct sim_options){.seed = seed};
+    draw_shape(options, rng);
+    draw_network(options, rng);
+    options->run_us = sim_draw(rng, 20 * MOMI_S, 50 * MOMI_S);
+    options->liveness = some(rng, 40);
+    options->sync_min_us = sim_draw(rng, 50, 300);
+    options->sync_max_us =
+        options->sync_min_us + sim_draw(rng, 100, some(rng, 20) ? 30000 : 2000);
+    options->slow_sync_ppm = some(rng, 20) ? (uint32_t)sim_draw(rng, 100, 10000) : 0;
+    options->survive_ppm = some(rng, 30) ? 0 : (uint32_t)sim_draw(rng, 0, 1000000);
+    options->crash_us = some(rng, 55) ? sim_draw(rng, 2 * MOMI_S, 12 * MOMI_S) : 0;
+    options->crash_all_us = some(rng, 20) ? sim_draw(rng, 8 * MOMI_S, 25 * MOMI_S) : 0;
+    options->pause_us = some(rng, 25) ? sim_draw(rng, 2 * MOMI_S, 12 * MOMI_S) : 0;
+    options->client_crash_us = some(rng, 25) ? sim_draw(rng, 3 * MOMI_S, 15 * MOMI_S) : 0;
+    options->transfer_us = some(rng, 25) ? sim_draw(rng, 4 * MOMI_S, 15 * MOMI_S) : 0;
+    options->clock_jump_us = some(rng, 20) ? sim_draw(rng, 2 * MOMI_S, 10 * MOMI_S) : 0;
+    options->restart_max_us = sim_draw(rng, 10 * MOMI_MS, 6 * MOMI_S);
+    options->drift_ppm = some(rng, 40) ? (uint32_t)sim_draw(rng, 1, 2000) : 0;
+    options->checkpoint_log_bytes = some(rng, 70) ? sim_draw(rng, 2000, 60000) : 0;
+    options->log_behind_bytes =
+        options->checkpoint_log_bytes == 0 ? 0 : sim_draw(rng, 500, 30000);
+    bool has_fault = options->crash_us || options->crash_all_us || options->pause_us ||
+                     options->transfer_us || options->partition_us ||
+                     options->lane_close_us;
+    if (!has_fault) {
+        options->crash_us = 5 * MOMI_S;
+    }
+    options->commands_min = 200;
+}
+
+void sim_options_print(const struct sim_options *o) {
+    printf("seed %llu: stores %u (late %u) clients %u shards %u copies %u %s %s, run "
+           "%llu ms\n",
+           (unsigned long long)o->seed, o->stores, o->late_stores, o->clients, o->shards,
+           o->copies, o->form ? "form" : "alone+join",
+           o->liveness ? "liveness" : "safety", (unsigned long long)o->run_us / 1000);
+    printf("  net: delay %llu..%llu us slow %u loss %u duplicate %u flip %u ppm, lanes "
+           "close %llu ms, "
+           "partitions %llu ms\n",
+           (unsigned long long)o->delay_min_us, (unsigned long long)o->delay_max_us,
+           o->slow_ppm, o->loss_ppm, o->duplicate_ppm, o->flip_ppm,
+           (unsigned long long)o->lane_close_us / 1000,
+           (unsigned long long)o->partition_us / 1000);
+    printf("  disk: sync %llu..%llu us slow %u ppm, unsynced pages survive %u ppm, "
+           "checkpoint %llu behind %llu "
+           "bytes\n",
+           (unsigned long long)o->sync_min_us, (unsigned long long)o->sync_max_us,
+           o->slow_sync_ppm, o->survive_ppm, (unsigned long long)o->checkpoint_log_bytes,
+           (unsigned long long)o->log_behind_bytes);
+    printf("  nodes: crash %llu all %llu pause %llu close %llu client %llu ms, restart "
+           "<= %llu ms, drift %u ppm, "
+           "clock jumps %llu ms\n",
+           (unsigned long long)o->crash_us / 1000,
+           (unsigned long long)o->crash_all_us / 1000,
+           (unsigned long long)o->pause_us / 1000,
+           (unsigned long long)o->transfer_us / 1000,
+           (unsigned long long)o->client_crash_us / 1000,
+           (unsigned long long)o->restart_max_us / 1000, o->drift_ppm,
+           (unsigned long long)o->clock_jump_us / 1000);
+    printf("  programs: publishers %u consumers %u queues %u topics %u\n", o->publishers,
+           o->consumers, o->queues, o->topics);
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The world's clock and fate: tasks in order of time, faults drawn from the seed, the two
+ * phases of a run.
+ *
+ * Phase one: programs work while faults come. Phase two: faults end; in safety mode
+ * everything is healed, in liveness mode only a random majority of the stores is, and the
+ * rest stays away for ever. Then everything must be drained in time.
+ */
+#include "world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+enum { DRAIN_MAX_S = 180 };
+enum fault {
+    FAULT_CRASH,
+    FAULT_CRASH_ALL,
+    FAULT_PAUSE,
+    FAULT_LANE,
+    FAULT_PARTITION,
+    FAULT_CLOSE,
+    FAULT_CLIENT,
+    FAULT_CLOCK,
+    FAULT_LATE,
+    FAULTS
+};
+
+uint64_t sim_draw(struct momi_rng *rng, uint64_t low, uint64_t high) {
+    return momi_rng_between(rng, low, high < low ? low : high);
+}
+
+/* --- the story
+ * ----------------------------------------------------------------------------- */
+
+void sim_say(struct sim_world *world, const char *format, ...) {
+    char *line = world->story[world->story_count++ % SIM_STORY_LINES];
+    int at = snprintf(line, SIM_STORY_WIDTH, "[%9llu.%03llu] ",
+                      (unsigned long long)(world->now_us / 1000),
+                      (unsigned long long)(world->now_us % 1000));
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line + at, SIM_STORY_WIDTH - (size_t)at, format, arguments);
+    va_end(arguments);
+    world->trace_hash = world->trace_hash * 31 + momi_hash_bytes(momi_slice_str(line));
+    if (world->is_verbose) {
+        puts(line);
+    }
+}
+
+void sim_fail(struct sim_world *world, const char *format, ...) {
+    if (world->has_failed) {
+        return;
+    }
+    world->has_failed = true;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(world->failure, sizeof world->failure, format, arguments);
+    va_end(arguments);
+    sim_say(world, "VIOLATION %s", world->failure);
+}
+
+/* --- tasks
+ * --------------------------------------------------------------------------------- */
+
+static void add_at(struct sim_world *world, struct sim_task *task, uint64_t due_us) {
+    task->heap.due = due_us;
+    task->heap.tie = world->sequence++;
+    momi_heap_insert(&world->heap, &task->heap);
+}
+
+struct sim_task *sim_task_add(struct sim_world *world, uint64_t delay_us,
+                              enum sim_task_type type, uint64_t a, uint64_t b,
+                              uint64_t c) {
+    struct sim_task *task = momi_must_calloc(1, sizeof *task);
+    momi_heap_node_init(&task->heap);
+    task->type = type;
+    task->a = a;
+    task->b = b;
+    task->c = c;
+    add_at(world, task, world->now_us + delay_us);
+    return task;
+}
+
+static void free_task(struct sim_task *task) {
+    if (task->free_data != NULL) {
+        task->free_data(task->data);
+    }
+    momi_free(task);
+}
+
+/* The node that a task happens to; UINT32_MAX: to no one. */
+static uint32_t target_of(const struct sim_task *task) {
+    switch (task->type) {
+    case TASK_NODE_TIME:
+    case TASK_READ:
+    case TASK_DISK:
+    case TASK_IDENTITY:
+    case TASK_LANE_DOWN:
+    case TASK_DIAL:
+        return (uint32_t)task->a;
+    case TASK_FRAME:
+        return (uint32_t)task->b;
+    default:
+        return UINT32_MAX;
+    }
+}
+
+/* --- faults
+ * -------------------------------------------------------------------------------- */
+
+static uint64_t mean_of(const struct sim_world *world, enum fault fault) {
+    const struct sim_options *options = &world->options;
+    switch (fault) {
+    case FAULT_CRASH:
+        return options->crash_us;
+    case FAULT_CRASH_ALL:
+        return options->crash_all_us;
+    case FAULT_PAUSE:
+        return options->pause_us;
+    case FAULT_LANE:
+        return options->lane_close_us;
+    case FAULT_PARTITION:
+        return options->partition_us;
+    case FAULT_CLOSE:
+        return options->transfer_us;
+    case FAULT_CLIENT:
+        return options->client_crash_us;
+    case FAULT_CLOCK:
+        return options->clock_jump_us;
+    case FAULT_LATE:
+        return options->late_stores > 0 ? options->run_us / (options->late_stores + 1)
+                                        : 0;
+    default:
+        return 0;
+    }
+}
+
+static void schedule_fault(struct sim_world *world, enum fault fault) {
+    uint64_t mean_us = mean_of(world, fault);
+    if (mean_us > 0) {
+        sim_task_add(world, sim_draw(&world->rng_fault, mean_us / 4, mean_us * 2),
+                     TASK_FAULT, fault, 0, 0);
+    }
+}
+
+static uint32_t draw_store(struct sim_world *world) {
+    return (uint32_t)sim_draw(&world->rng_fault, 0, world->options.stores - 1);
+}
+
+static void restart_later(struct sim_world *world, uint32_t node) {
+    sim_task_add(world, sim_draw(&world->rng_fault, 1000, world->options.restart_max_us),
+                 TASK_RESTART, node, 0, 0);
+}
+
+static void crash(struct sim_world *world, uint32_t node) {
+    if (sim_node_is_up(world, node)) {
+        sim_node_crash(world, node);
+        restart_later(world, node);
+    }
+}
+
+static void start_late_store(struct sim_world *world) {
+    for (uint32_t i = 0; i < world->options.stores; i++) {
+        if (world->nodes[i].is_late && world->nodes[i].life == 0) {
+            sim_node_start(world, i);
+            return;
+        }
+    }
+}
+
+static void fault_comes(struct sim_world *world, enum fault fault) {
+    if (world->is_calm) {
+        return;
+    }
+    world->totals.faults++;
+    uint32_t node = draw_store(world);
+    struct momi_rng *rng = &world->rng_fault;
+    switch (fault) {
+    case FAULT_CRASH:
+        crash(world, node);
+        break;
+    case FAULT_CRASH_ALL:
+        for (uint32_t i = 0; i < world->options.stores; i++) {
+            crash(world, i);
+        }
+        break;
+    case FAULT_PAUSE:
+        sim_node_pause(world, node, sim_draw(rng, 50 * MOMI_MS, 5 * MOMI_S));
+        break;
+    case FAULT_LANE: {
+        uint32_t peer = (uint32_t)sim_draw(rng, 0, world->nodes_count - 1);
+        if (peer != node) {
+            sim_net_close_lane(world, node, peer);
+        }
+        break;
+    }
+    case FAULT_PARTITION:
+        sim_net_partition(world);
+        sim_task_add(world, sim_draw(rng, 100 * MOMI_MS, 8 * MOMI_S), TASK_HEAL,
+                     world->partition_id, 0, 0);
+        break;
+    case FAULT_CLOSE:
+        sim_node_close(world, node);
+        break;
+    case FAULT_CLIENT:
+        if (world->options.clients > 0) {
+            crash(world, world->options.stores +
+                             (uint32_t)sim_draw(rng, 0, world->options.clients - 1));
+        }
+        break;
+    case FAULT_CLOCK:
+        world->nodes[node].wall_offset_us +=
+            (int64_t)sim_draw(rng, 0, 7200 * MOMI_S) - (int64_t)(3600 * MOMI_S);
+        break;
+    case FAULT_LATE:
+        start_late_store(world);
+        break;
+    default:
+        break;
+    }
+    schedule_fault(world, fault);
+}
+
+/* --- phases
+ * -------------------------------------------------------------------------------- */
+
+static void calm(struct sim_world *world) {
+    world->is_calm = true;
+    sim_net_heal(world);
+    sim_say(world, "the faults end");
+    uint32_t away = world->options.liveness ? (world->options.stores - 1) / 2 : 0;
+    away = world->options.copies < 3 || world->options.stores < 3 ||
+                   world->options.late_stores > 0
+               ? 0
+               : away;
+    if (away > (world->options.copies - 1) / 2) {
+        away = (world->options.copies - 1) / 2;
+    }
+    while (away > 0) {
+        uint32_t node = draw_store(world);
+        if (!world->nodes[node].is_dead) {
+            sim_node_crash(world, node);
+            world->nodes[node].is_dead = true;
+            away--;
+        }
+    }
+    for (uint32_t i = 0; i < world->nodes_count; i++) {
+        if (!sim_node_is_up(world, i) && !world->nodes[i].is_dead) {
+            sim_node_start(world, i);
+        }
+    }
+    sim_programs_calm(world);
+    sim_task_add(world, DRAIN_MAX_S * MOMI_S, TASK_PHASE, 1, 0, 0);
+}
+
+static void say_who_waits(struct sim_world *world) {
+    for (uint32_t i = 0; i < world->nodes_count; i++) {
+        if (!sim_node_is_up(world, i)) {
+            sim_say(world, "n%u is down", i);
+            continue;
+        }
+        char text[200];
+        momi_core_waiting_for(world->nodes[i].core, text, sizeof text);
+        sim_say(world, "n%u waits for: %s", i, text);
+        for (uint32_t s = 0; s <= world->options.shards; s++) {
+            struct momi_shard_view view;
+            if (momi_core_shard_view(world->nodes[i].core, s, MOMI_VIEW_PLAIN, &view)) {
+                sim_say(
+                    world,
+                    "n%u shard %u replica %llu term %llu %s%s log %llu..%llu durable "
+                    "%llu commit %llu applied %llu",
+                    i, s, (unsigned long long)view.replica, (unsigned long long)view.term,
+                    view.is_leader  ? "leader"
+                    : view.is_voter ? "follower"
+                                    : "learner",
+                    view.has_state ? "" : " without state",
+                    (unsigned long long)view.first_index,
+                    (unsigned long long)view.last_index,
+                    (unsigned long long)view.durable_index,
+                    (unsigned long long)view.commit, (unsigned long long)view.applied);
+            }
+        }
+    }
+}
+
+static void dispatch(struct sim_world *world, struct sim_task *task) {
+    switch (task->type) {
+    case TASK_FRAME:
+    case TASK_DIAL:
+    case TASK_LANE_DOWN:
+        sim_net_task(world, task);
+        break;
+    case TASK_NODE_TIME:
+    case TASK_DISK:
+    case TASK_READ:
+    case TASK_IDENTITY:
+    case TASK_RESTART:
+    case TASK_RESUME:
+        sim_node_task(world, task);
+        break;
+    case TASK_FAULT:
+        fault_comes(world, (enum fault)task->a);
+        break;
+    case TASK_HEAL:
+        if (world->partition_id == task->a) {
+            sim_net_heal(world);
+        }
+        break;
+    case TASK_PROGRAM:
+        sim_programs_task(world, task);
+        break;
+    case TASK_PHASE:
+        if (task->a == 0) {
+            calm(world);
+        } else {
+            say_who_waits(world);
+            sim_fail(world, "no progress: not drained %d s after the faults ended",
+                     DRAIN_MAX_S);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void run(struct sim_world *world) {
+    while (!world->has_failed && world->heap.count > 0) {
+        struct momi_heap_node *top = momi_heap_top(&world->heap);
+        struct sim_task *task = MOMI_CONTAINER_OF(top, struct sim_task, heap);
+        momi_heap_remove(&world->heap, top);
+        world->now_us = task->heap.due;
+        uint32_t target = target_of(task);
+        if (target != UINT32_MAX && target < world->nodes_count &&
+            world->nodes[target].is_paused) {
+            add_at(world, task, world->nodes[target].resume_us);
+            continue;
+        }
+        dispatch(world, task);
+        free_task(task);
+        if (world->is_calm && sim_programs_are_done(world)) {
+            return;
+        }
+    }
+}
+
+static void set_up(struct sim_world *world) {
+    const struct sim_options *options = &world->options;
+    uint64_t seed = options->seed * 16;
+    momi_rng_seed(&world->rng_net, seed + 1);
+    momi_rng_seed(&world->rng_disk, seed + 2);
+    momi_rng_seed(&world->rng_fault, seed + 3);
+    momi_rng_seed(&world->rng_program, seed + 4);
+    momi_rng_seed(&world->rng_node, seed + 5);
+    world->nodes_count = options->stores + options->clients;
+    for (uint32_t i = 0; i < world->nodes_count; i++) {
+        struct sim_node *node = &world->nodes[i];
+        sim_disk_init(&node->disk);
+        node->role = i < options->stores ? MOMI_ROLE_STORE : MOMI_ROLE_CLIENT;
+        node->is_late =
+            i < options->stores && i >= options->stores - options->late_stores;
+        node->offset_us = sim_draw(&world->rng_node, 1, 1000 * MOMI_S);
+        node->drift_ppm = (int64_t)sim_draw(&world->rng_node, 0, 2 * options->drift_ppm) -
+                          options->drift_ppm;
+        node->id = 100 + i; /* until its first start */
+    }
+    world->programs = sim_programs_new(world);
+    world->checks = sim_checks_new();
+    for (uint32_t i = 0; i < world->nodes_count; i++) {
+        if (!world->nodes[i].is_late) {
+            sim_task_add(world, sim_draw(&world->rng_node, 0, 100 * MOMI_MS),
+                         TASK_RESTART, i, 0, 0);
+        }
+    }
+    for (int fault = 0; fault < FAULTS; fault++) {
+        schedule_fault(world, (enum fault)fault);
+    }
+    sim_task_add(world, options->run_us, TASK_PHASE, 0, 0, 0);
+}
+
+bool sim_world_run(struct sim_world *world, const struct sim_options *options,
+                   bool is_verbose) {
+    memset(world, 0, sizeof *world);
+    world->options = *options;
+    world->is_verbose = is_verbose;
+    set_up(world);
+    run(world);
+    if (!world->has_failed) {
+        sim_checks_final(world);
+    }
+    if (!world->has_failed) {
+        sim_programs_judge(world);
+    }
+    world->totals.virtual_us = world->now_us;
+    for (uint32_t i = 0; i < options->stores; i++) {
+        world->totals.writes_lost += world->nodes[i].disk.writes_lost;
+    }
+    return !world->has_failed;
+}
+
+void sim_world_free(struct sim_world *world) {
+    bool failed = world->has_failed;
+    world->has_failed = true; /* nothing is run any more */
+    for (uint32_t i = 0; i < world->nodes_count; i++) {
+        sim_node_free(world, i);
+    }
+    while (world->heap.count > 0) {
+        struct momi_heap_node *top = momi_heap_top(&world->heap);
+        momi_heap_remove(&world->heap, top);
+        free_task(MOMI_CONTAINER_OF(top, struct sim_task, heap));
+    }
+    momi_heap_free(&world->heap);
+    momi_arena_free(&world->arena);
+    sim_programs_free(world->programs);
+    sim_checks_free(world->checks);
+    world->has_failed = failed;
+}

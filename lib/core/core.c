@@ -104,7 +104,8 @@ struct momi_core *momi_core_new(const struct momi_core_config *config) {
     bool copied = copy_config(&core->config);
     apply_defaults(&core->config);
     momi_rng_seed(&core->rng, config->seed);
-    core->batch_next = 1;
+    core->batch_next = config->batch_next == 0 ? 1 : config->batch_next;
+    core->batch_written = core->batch_next - 1;
     core->token_next = 1;
     core->space_free = UINT64_MAX;
     core->space_total = UINT64_MAX;

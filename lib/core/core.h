@@ -34,6 +34,7 @@ struct momi_core_config {
     struct momi_mesh_id mesh;  /* as stored with the identity; none: not a member yet */
     struct momi_mesh_id mesh_candidate; /* fresh random id, used if this node founds */
     bool durable;              /* the store is on disk */
+    uint64_t batch_next;       /* number of the first batch to write: one more than the store's last; 0: 1 */
     uint64_t seed;             /* of the core's own randomness */
     /* How to open (design.md section 4): neither: alone. */
     const struct momi_slice *join;  /* addresses; copied */

@@ -275,6 +275,16 @@ static int answer_empty(struct momi_shard *shard, const struct momi_query_waitin
     return answer->number > query->number ? MOM_OK : MOM_EMPTY;
 }
 
+/* Where the streams of this shard live. */
+static void put_place(const struct momi_shard *shard, struct momi_bytes *out) {
+    struct momi_place_info place = {.shard = shard->id,
+                                    .leader = shard->core->config.node};
+    for (uint32_t i = 0; i < shard->raft.config.count; i++) {
+        place.replicas[place.replicas_count++] = shard->raft.config.at[i].node;
+    }
+    momi_info_put_place(out, &place);
+}
+
 static void answer_query(struct momi_shard *shard,
                          const struct momi_query_waiting *query) {
     struct momi_core *core = shard->core;
@@ -307,6 +317,10 @@ static void answer_query(struct momi_shard *shard,
     default:
         answer->error = MOM_INVALID;
         break;
+    }
+    if (answer->error == MOM_OK &&
+        (query->kind == QUERY_DESCRIBE || query->kind == QUERY_LIST)) {
+        put_place(shard, &bytes);
     }
     if (more) {
         answer->flags = 0;

@@ -63,10 +63,9 @@ static void write_checkpoint(struct momi_shard *shard) {
         momi_registry_save(&shard->registry, shard->side, batch);
         delete_registry_log(shard, before, first);
     } else {
-        momi_machine_save(shard->machine, shard->side, batch);
         shard->core->counters.entries_deleted +=
             momi_live_delete_dead(shard->machine->live, before, first, batch);
-        momi_live_save(shard->machine->live, shard->side, batch);
+        momi_machine_save(shard->machine, shard->side, batch);
     }
     momi_shard_write_header(shard, MOMI_SYNC_UNNEEDED);
     /* The header once more among the records: a snapshot is read from one side alone

@@ -117,8 +117,6 @@ void momi_shard_restore_record(struct momi_shard *shard, struct momi_slice key,
     bool ok;
     if (shard->is_registry) {
         ok = momi_registry_load(&shard->registry, key, value);
-    } else if (key.size > 0 && key.data[0] == 'e') {
-        ok = momi_live_load(shard->machine->live, key, value);
     } else {
         ok = momi_machine_load(shard->machine, key, value);
     }

@@ -82,9 +82,6 @@ static bool load_record(struct momi_shard *shard, struct momi_slice key,
     if (shard->is_registry) {
         return momi_registry_load(&receive->registry, key, value);
     }
-    if (key.data[0] == 'e') {
-        return momi_live_load(receive->machine->live, key, value);
-    }
     return momi_machine_load(receive->machine, key, value);
 }
 

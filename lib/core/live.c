@@ -379,7 +379,8 @@ uint64_t momi_live_message_bytes(struct momi_live *live, uint64_t index) {
     }
     const struct momi_live_block *block = open_block(live, position);
     const struct momi_live_slot *slot = &block->array[index - block->base];
-    return slot->references == 0 ? 0 : slot->whole_bytes / slot->slots;
+    bool is_asked_for = slot->references > 0 || index == live->last;
+    return slot->slots == 0 || !is_asked_for ? 0 : slot->whole_bytes / slot->slots;
 }
 
 uint64_t momi_live_count(const struct momi_live *live) { return live->count; }

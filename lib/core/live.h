@@ -42,8 +42,8 @@ bool momi_live_find(const struct momi_live *live, uint64_t index,
 /* The first entry at or above `index` that has references; false: none. */
 bool momi_live_next(const struct momi_live *live, uint64_t index,
                     struct momi_live_entry *entry);
-/* Average bytes of a message of this entry as it was in the log; 0 when it is not live.
- * The same on every replica. */
+/* Average bytes of a message of this entry as it was in the log; 0 when it is not live,
+ * unless it is the one that was added last. The same on every replica. */
 uint64_t momi_live_message_bytes(struct momi_live *live, uint64_t index);
 uint64_t momi_live_count(const struct momi_live *live); /* of entries with references */
 uint64_t momi_live_bytes(const struct momi_live *live); /* theirs, as stored now */

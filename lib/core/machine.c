@@ -33,16 +33,6 @@ int momi_machine_init(struct momi_machine *machine, uint32_t shard, uint32_t epo
     return MOM_OK;
 }
 
-static void free_group(struct momi_group *group) {
-    MOMI_LIST_FOR_EACH_SAFE (link, after, &group->consumers) {
-        struct momi_consumer *consumer =
-            MOMI_CONTAINER_OF(link, struct momi_consumer, group_link);
-        momi_ring_free(&consumer->leases);
-        momi_free(consumer);
-    }
-    momi_group_free(group);
-}
-
 void momi_machine_free(struct momi_machine *machine) {
     if (machine->live == NULL) {
         return; /* never initialised */
@@ -50,12 +40,15 @@ void momi_machine_free(struct momi_machine *machine) {
     MOMI_LIST_FOR_EACH_SAFE (link, after, &machine->streams) {
         struct momi_stream *stream = MOMI_CONTAINER_OF(link, struct momi_stream, link);
         MOMI_LIST_FOR_EACH_SAFE (at, next, &stream->groups) {
-            free_group(MOMI_CONTAINER_OF(at, struct momi_group, link));
+            momi_group_free(MOMI_CONTAINER_OF(at, struct momi_group, link));
         }
         momi_stream_free(stream);
     }
     MOMI_LIST_FOR_EACH_SAFE (link, after, &machine->sessions) {
-        momi_session_free(MOMI_CONTAINER_OF(link, struct momi_session, link));
+        struct momi_session *session =
+            MOMI_CONTAINER_OF(link, struct momi_session, link);
+        momi_checkout_free(session);
+        momi_session_free(session);
     }
     momi_map_free(&machine->sessions_by_id);
     momi_map_free(&machine->sessions_by_node);
@@ -261,7 +254,7 @@ static void apply_session(struct momi_machine *machine,
         machine->counters->sessions_expired++;
         break;
     case CMD_SESSION_DETACH:
-        momi_session_detach(machine, session, MOMI_DETACH_LOST);
+        momi_checkout_detach_all(machine, session, MOMI_DETACH_LOST);
         break;
     default:
         break;

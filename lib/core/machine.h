@@ -75,6 +75,12 @@ struct momi_consumer {
     uint64_t handed;    /* told as handed out, up to this delivery number */
     struct momi_ring leases; /* of struct momi_lease, by rising counter; settled ones are cut out */
     uint64_t leased;         /* messages in `leases` */
+    uint64_t number;         /* of the attachment: unique in the shard, grows */
+    uint64_t turn;           /* while it waits: its place, rising within the group; 0: it does not wait */
+    bool dues_mixed;         /* a cache: due_us of `leases` may not be rising (lease.h) */
+    uint32_t leases_empty;   /* within a command only: elements of `leases` without messages */
+    uint32_t records_saved;  /* how many records the last checkpoint wrote for it (consumer_save.c) */
+    uint64_t group_id;       /* while restoring: `group` is not known yet */
     struct momi_list session_link;
     struct momi_list group_link;   /* momi_group.consumers */
     struct momi_list waiting_link; /* momi_group.waiting, while credit > delivered: the fair turn (M6) */
@@ -110,6 +116,8 @@ struct momi_group {
     uint64_t redelivered, dead_lettered; /* since creation */
     struct momi_list consumers; /* in order of attachment */
     struct momi_list waiting;   /* the first is next in turn */
+    uint64_t waiting_count;
+    uint64_t turn_last; /* the turn given last */
     struct momi_list link;      /* momi_stream.groups, by id */
     struct momi_list temporary_link;
     struct momi_list dirty_link;

@@ -67,19 +67,9 @@ void momi_session_free(struct momi_session *session) {
     momi_free(session);
 }
 
-void momi_session_detach(struct momi_machine *machine, struct momi_session *session,
-                         enum momi_detach how) {
-    while (!momi_list_empty(&session->consumers)) {
-        momi_checkout_detach(machine,
-                             MOMI_CONTAINER_OF(session->consumers.next,
-                                               struct momi_consumer, session_link),
-                             how);
-    }
-}
-
 void momi_session_end(struct momi_machine *machine, struct momi_session *session,
                       enum momi_detach how) {
-    momi_session_detach(machine, session, how);
+    momi_checkout_detach_all(machine, session, how);
     while (!momi_list_empty(&session->temporary)) {
         struct momi_group *group =
             MOMI_CONTAINER_OF(session->temporary.next, struct momi_group, temporary_link);

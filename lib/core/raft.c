@@ -360,8 +360,9 @@ void momi_raft_frame(struct momi_raft *raft, uint64_t now_us, uint64_t node,
     if (raft->is_stopped) {
         return;
     }
-    if (frame->term == 0 || frame->term > RAFT_NUMBER_MAX ||
-        frame->index > RAFT_NUMBER_MAX) {
+    /* Only a replica that has never heard of a term answers with none. */
+    bool has_term = frame->term > 0 || frame->type == FRAME_VOTE_REPLY;
+    if (!has_term || frame->term > RAFT_NUMBER_MAX || frame->index > RAFT_NUMBER_MAX) {
         raft->counters->frames_dropped++;
         return;
     }

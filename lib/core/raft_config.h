@@ -40,7 +40,8 @@ bool momi_raft_config_equal(const struct momi_raft_config *a,
 /* What to propose to get from the simple configuration `now` to the simple `target`:
  * `target` itself when both have the same voters, else the joint one, with the version of
  * `target`. False: more replicas than one configuration holds, or one of the two is not
- * simple, or a replica would change its node. */
+ * simple, or a replica would change its node. A voter that the target lists as a learner
+ * leaves the group: it may come back under a new id. */
 bool momi_raft_config_enter(const struct momi_raft_config *now,
                             const struct momi_raft_config *target,
                             struct momi_raft_config *proposal);

@@ -19,15 +19,28 @@ static struct momi_time_mark *mark_at(const struct momi_stream *stream, size_t i
     return momi_ring_at(&stream->marks, index);
 }
 
-/* The older half keeps every second mark. */
+enum { MARK_AGE_PARTS = 16 };
+
+/* Drops marks so that neighbours stay apart by no more than a sixteenth of their age: 600
+ * are enough for a century. Should that drop none, the second oldest goes. */
 static void thin_marks(struct momi_stream *stream) {
     struct momi_ring *marks = &stream->marks;
-    size_t kept = 0;
-    for (size_t i = 0; i < marks->count; i++) {
-        if (i >= MOMI_MARKS_MAX / 2 || i % 2 == 0) {
+    uint64_t now_us = mark_at(stream, marks->count - 1)->elapsed_us;
+    size_t kept = 1;
+    for (size_t i = 1; i < marks->count; i++) {
+        bool is_last = i + 1 == marks->count;
+        uint64_t next_us = is_last ? 0 : mark_at(stream, i + 1)->elapsed_us;
+        uint64_t gap_us = is_last ? 0 : next_us - mark_at(stream, kept - 1)->elapsed_us;
+        if (is_last || gap_us > (now_us - next_us) / MARK_AGE_PARTS) {
             *mark_at(stream, kept) = *mark_at(stream, i);
             kept++;
         }
+    }
+    if (kept == marks->count) {
+        for (size_t i = 2; i < marks->count; i++) {
+            *mark_at(stream, i - 1) = *mark_at(stream, i);
+        }
+        kept--;
     }
     momi_ring_pop_back(marks, marks->count - kept);
 }

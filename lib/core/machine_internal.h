@@ -36,7 +36,6 @@ uint64_t momi_session_hash(struct momi_session_id id); /* of sessions_by_id */
 /* Empty, linked into maps and list; NULL: no memory (never inside a reserve). */
 struct momi_session *momi_session_add(struct momi_machine *machine, struct momi_session_id id, uint64_t node);
 void momi_session_open(struct momi_machine *machine, struct momi_session_id id, struct momi_slice body);
-void momi_session_detach(struct momi_machine *machine, struct momi_session *session, enum momi_detach how);
 void momi_session_end(struct momi_machine *machine, struct momi_session *session, enum momi_detach how);
 void momi_session_answered(struct momi_machine *machine, struct momi_session *session, uint64_t answered);
 /* The outcome of number last + 1. */

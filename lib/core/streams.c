@@ -186,7 +186,7 @@ static void forget_block(void *user, uint32_t block, const struct momi_slice *va
 
 static void forget_records(struct momi_machine *machine, struct momi_stream *stream) {
     struct forget forget = {.machine = machine, .stream = stream->id};
-    momi_runs_save(&stream->history, forget_block, &forget);
+    momi_runs_records(&stream->history, forget_block, &forget);
     for (uint32_t block = 0; block < stream->marks_saved; block++) {
         struct momi_key marks = momi_record_block_key('w', stream->id, block);
         momi_record_deleted(machine, momi_key_slice(&marks));

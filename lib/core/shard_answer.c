@@ -14,6 +14,15 @@ enum { RUNS_MAX = 512 };
  * ------------------------------------------------------------------------------------------------------
  */
 
+/* How many copies were synced at least before anything was answered. */
+static uint32_t quorum_of(const struct momi_raft_config *config) {
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < config->count; i++) {
+        voters += config->at[i].votes ? 1 : 0;
+    }
+    return voters / 2 + 1;
+}
+
 static void send_results(struct momi_shard *shard, struct momi_session *session) {
     struct momi_core *core = shard->core;
     uint64_t from = session->sent > session->answered ? session->sent : session->answered;
@@ -34,6 +43,7 @@ static void send_results(struct momi_shard *shard, struct momi_session *session)
         frame->number = from + 1;
         frame->count = (uint32_t)(session->last - from);
         frame->term = shard->raft.term;
+        frame->index = core->config.durable ? quorum_of(&shard->raft.config) : 0;
         momi_frame_add_part(core->effects, frame, NULL, momi_bytes_slice(&bytes));
         session->sent = session->last;
     }

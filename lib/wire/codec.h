@@ -109,7 +109,7 @@ enum {
       "the session, or why there is none")                                               \
     X(COMMANDS, F_SHARD | F_SESSION | F_COUNTER | F_NUMBER | F_COUNT | F_PAYLOAD,        \
       "commands of one session as they go into the log")                                 \
-    X(RESULTS, F_CLIENT | F_NUMBER | F_EPOCH | F_FLAGS | F_COUNT | F_PAYLOAD,            \
+    X(RESULTS, F_CLIENT | F_INDEX | F_NUMBER | F_EPOCH | F_FLAGS | F_COUNT | F_PAYLOAD,            \
       "outcomes of commands, or that the session is not known")                          \
     X(DELIVER,                                                                           \
       F_SHARD | F_TERM | F_SESSION | F_CONSUMER | F_EPOCH | F_NUMBER | F_COUNTER |       \

@@ -4,15 +4,16 @@
  * sessions, questions to leaders, and consumers.
  *
  *   client.c           life, events, calls, timers, the end of a turn
- *   client_session.c   one shard: its leader, the session there, numbers, results (S1 to S3)
- *   client_publish.c   publish calls into few commands, the window (S5)
+ *   client_session.c   one shard: its leader, the session there, numbers, results (S1 to
+ * S3) client_publish.c   publish calls into few commands, the window (S5)
  *   client_command.c   the other commands of streams and subscriptions
  *   client_consumer.c  consumers: life, credit, hand-out, settlements (M4)
  *   client_deliver.c   what comes in for consumers: deliveries, endings (M5)
- *   client_query.c     questions without a command: describe, list, empty, ready (M7, M10)
+ *   client_query.c     questions without a command: describe, list, empty, ready (M7,
+ * M10)
  *
- * A call is either one element of its shard's ring of publishes (no memory of its own), or
- * a struct momi_client_call, which is in exactly one list and owns copies of what the
+ * A call is either one element of its shard's ring of publishes (no memory of its own),
+ * or a struct momi_client_call, which is in exactly one list and owns copies of what the
  * program gave. Each call is completed exactly once.
  *
  * What is sent is derived from state when a turn ends: a number is given to a command in
@@ -31,10 +32,11 @@
 #include "core/entry.h"
 
 enum {
-    /* Commands of one kind that wait for their results before more is gathered instead. */
+    /* Commands of one kind that wait for their results before more is gathered instead.
+     */
     CLIENT_PUBLISHES_UNANSWERED_MAX = 4,
     CLIENT_CONSUMES_UNANSWERED_MAX = 4,
-    CLIENT_COMMAND_COST = 512, /* counted in the window beside a command's records */
+    CLIENT_COMMAND_COST = 512,   /* counted in the window beside a command's records */
     CLIENT_COMMANDS_MAX = 65536, /* of one session, sent or not */
     CLIENT_CALLS_MAX = 65536,    /* calls with memory of their own */
     CLIENT_PREFETCH_DEFAULT = 256,
@@ -46,15 +48,17 @@ enum {
 
 /* Waiting for a leader, or after a refusal: drawn between these two, later ten times as
  * long. */
-#define CLIENT_RETRY_MIN_US (20 * MOMI_MS)
-#define CLIENT_RETRY_MAX_US (100 * MOMI_MS)
+#define CLIENT_RETRY_MIN_US  (20 * MOMI_MS)
+#define CLIENT_RETRY_MAX_US  (100 * MOMI_MS)
 #define CLIENT_RETRIES_SHORT 20u
 /* Without an answer of a new leader, and without one of a leader that did answer. */
 #define CLIENT_ANSWER_FIRST_US (300 * MOMI_MS)
 #define CLIENT_ANSWER_US       MOMI_S
 #define CLIENT_PING_US         MOMI_S
-#define CLIENT_QUIET_US        MOMI_S /* then one consumer asks whether its leader still is one */
-#define CLIENT_GAVE_UP_US      MOMI_S /* M4: unused credit is taken back */
+#define CLIENT_QUIET_US                                                                  \
+    MOMI_S /* then one consumer asks whether its leader still is one */
+#define CLIENT_GAVE_UP_US      MOMI_S        /* M4: unused credit is taken back */
+#define CLIENT_IDLE_US         (10 * MOMI_S) /* then an unused session shows that it lives */
 #define CLIENT_ATTACH_AGAIN_US (500 * MOMI_MS)
 
 struct momi_client_consumer;
@@ -72,8 +76,8 @@ struct momi_client_timer {
     enum momi_client_timer_kind kind;
 };
 
-/* One publish call inside its command. Removed or completed ones stay as zeros until their
- * command goes. */
+/* One publish call inside its command. Removed or completed ones stay as zeros until
+ * their command goes. */
 struct momi_client_publish {
     uint64_t id; /* 0: completed already */
     uint64_t deadline_us;
@@ -83,37 +87,39 @@ struct momi_client_publish {
 
 /* A command on its way, in the order of its session. */
 struct momi_client_command {
-    struct momi_buf *buf;     /* owned; header and body; not written after it was sent */
-    uint64_t calls_due_us;    /* publish: no call of it is due before */
-    uint64_t id_min, id_max;  /* publish: of its calls */
-    uint64_t charge_bytes;    /* what it takes of the window */
-    uint64_t consumer;        /* ATTACH, DETACH, CONSUME: the wire number */
-    uint64_t credit;          /* ATTACH, CONSUME: what it grants */
-    uint64_t settled;         /* CONSUME: messages in its settlements */
-    uint64_t value;           /* of the result */
+    struct momi_buf *buf;    /* owned; header and body; not written after it was sent */
+    uint64_t calls_due_us;   /* publish: no call of it is due before */
+    uint64_t id_min, id_max; /* publish: of its calls */
+    uint64_t charge_bytes;   /* what it takes of the window */
+    uint64_t consumer;       /* ATTACH, DETACH, CONSUME: the wire number */
+    uint64_t credit;         /* ATTACH, CONSUME: what it grants */
+    uint64_t settled;        /* CONSUME: messages in its settlements */
+    uint64_t expected;       /* CONSUME: of these, how many must have been leased still */
+    uint64_t value;          /* of the result */
     struct momi_client_call *call; /* not for publishes; NULL: nobody waits for it */
-    uint32_t calls_count;     /* publish: elements of the ring of publishes */
-    uint32_t messages_count;  /* publish */
-    uint32_t head_bytes;      /* publish: where the records begin */
-    uint32_t name_bytes;      /* publish */
-    int error;                /* of the result */
-    uint8_t type;             /* enum momi_command_type */
-    uint8_t kind;             /* publish */
-    uint8_t flags;            /* publish */
-    bool is_open;             /* publish: still takes more; only ever the last command */
-    bool is_answered;         /* results are taken in order; this one came early */
-    bool is_given_up;         /* all its calls were (S2: it is sent all the same) */
+    uint32_t calls_count;          /* publish: elements of the ring of publishes */
+    uint32_t messages_count;       /* publish */
+    uint32_t head_bytes;           /* publish: where the records begin */
+    uint32_t name_bytes;           /* publish */
+    uint32_t synced_copies;        /* of the result */
+    int error;                     /* of the result */
+    uint8_t type;                  /* enum momi_command_type */
+    uint8_t kind;                  /* publish */
+    uint8_t flags;                 /* publish */
+    bool is_open;     /* publish: still takes more; only ever the last command */
+    bool is_answered; /* results are taken in order; this one came early */
+    bool is_given_up; /* all its calls were (S2: it is sent all the same) */
 };
 
 /* A question to a shard's leader; asked again until it is answered. */
 struct momi_client_request {
-    uint64_t id;             /* 0: none under way */
+    uint64_t id; /* 0: none under way */
     struct momi_map_node by_id;
-    struct momi_list link;   /* momi_client_shard.requests */
+    struct momi_list link; /* momi_client_shard.requests */
     struct momi_client_shard *shard;
-    struct momi_client_call *call;         /* either of these two asks */
+    struct momi_client_call *call; /* either of these two asks */
     struct momi_client_consumer *consumer;
-    bool is_sent;            /* to the leader in use */
+    bool is_sent; /* to the leader in use */
 };
 
 enum momi_client_session_state { SESSION_NONE, SESSION_OPENING, SESSION_OPEN };
@@ -122,12 +128,13 @@ enum momi_client_session_state { SESSION_NONE, SESSION_OPENING, SESSION_OPEN };
 struct momi_client_shard {
     uint32_t shard;
     /* The way to its leader. */
-    uint64_t node;      /* leader in use, its lane is up; 0: to be found */
-    uint64_t last_node; /* used before: asked when nobody else is known */
+    uint64_t node;        /* leader in use, its lane is up; 0: to be found */
+    uint64_t last_node;   /* used before: asked when nobody else is known */
     uint64_t synced_node; /* consumers have told their last delivery to this one */
-    uint64_t hold_us;   /* no new attempt before */
-    uint64_t retry_us;  /* when to look again; MOMI_NEVER: nothing is awaited */
-    uint64_t dialed_us; /* since when a lane to the known leader is awaited; 0: it is not */
+    uint64_t hold_us;     /* no new attempt before */
+    uint64_t retry_us;    /* when to look again; MOMI_NEVER: nothing is awaited */
+    uint64_t
+        dialed_us; /* since when a lane to the known leader is awaited; 0: it is not */
     uint64_t heard_us;  /* last answer concerning this shard */
     uint32_t finds;     /* attempts to find a leader since one was in use */
     uint32_t redirects; /* NOT_LEADER since the last answer */
@@ -139,7 +146,7 @@ struct momi_client_shard {
     struct momi_session_id session;
     uint64_t opening;
     uint64_t opening_request;
-    bool opening_is_sent;
+    bool opening_is_sent; /* to the leader in use; while open: as a sign of life */
     /* Commands. Numbered ones first: element i < numbered has number number_first + i. */
     struct momi_ring commands;  /* struct momi_client_command */
     struct momi_ring publishes; /* struct momi_client_publish, in the order of commands */
@@ -147,13 +154,15 @@ struct momi_client_shard {
     size_t numbered;
     size_t sent; /* commands before this one were sent to the leader in use */
     uint32_t publishes_unanswered;
-    uint64_t calls_due_us;   /* no publish call is due before */
-    uint64_t inflight_bytes; /* of the window */
+    uint64_t calls_due_us;    /* no publish call is due before */
+    uint64_t inflight_bytes;  /* of the window */
     struct momi_list waiting; /* calls for room in the window, and calls behind those */
-    struct momi_list waiting_link; /* momi_client.waiting_shards */
-    struct momi_list consumers;    /* struct momi_client_consumer.shard_link */
+    struct momi_list waiting_link;    /* momi_client.waiting_shards */
+    struct momi_list consumers;       /* struct momi_client_consumer.shard_link */
+    struct momi_list consumers_dirty; /* struct momi_client_consumer.dirty_link */
     struct momi_list requests;
-    struct momi_list dirty_link; /* momi_client.dirty: has something to do at the turn's end */
+    struct momi_list
+        dirty_link; /* momi_client.dirty: has something to do at the turn's end */
     struct momi_client_timer timer;
 };
 
@@ -178,12 +187,14 @@ struct momi_client_call {
     struct momi_map_node by_id;
     struct momi_list link;
     struct momi_client_timer timer;
-    uint64_t poll_request; /* POLLING: an answer to this request or a later one counts */
+    uint64_t poll_request; /* POLLING: an answer to this request or a later one counts;
+                            * UINT64_MAX: it was empty, and waits */
     uint64_t flush_at;     /* FLUSHING: momi_client_consumer.settles_done to reach */
-    uint64_t missed_before; /* FLUSHING: momi_client_consumer.settles_missed at its start */
+    uint64_t
+        missed_before; /* FLUSHING: momi_client_consumer.settles_missed at its start */
     struct momi_client_request *requests; /* ASKING: owned; one for each shard asked */
-    struct momi_buf **pages;              /* ASKING: owned; answers, one for each request */
-    bool *pages_last;                     /* ASKING: owned; nothing comes after that page */
+    struct momi_buf **pages; /* ASKING: owned; answers, one for each request */
+    bool *pages_last;        /* ASKING: owned; nothing comes after that page */
     uint32_t requests_count;
     uint32_t answers_count;
 };
@@ -204,8 +215,8 @@ struct momi_client_buffered {
     uint32_t epoch;
 };
 
-/* A consumer of the program. Delivery numbers of the wire begin at 1 with each attachment;
- * towards the program `base` is added, so that they only grow. */
+/* A consumer of the program. Delivery numbers of the wire begin at 1 with each
+ * attachment; towards the program `base` is added, so that they only grow. */
 struct momi_client_consumer {
     uint64_t handle; /* the program's */
     uint64_t id;     /* the wire's; new with each attachment */
@@ -215,33 +226,32 @@ struct momi_client_consumer {
     enum momi_kind kind;
     struct momi_slice name;         /* owned */
     struct momi_slice subscription; /* owned */
-    uint64_t lease_us; /* as the program said; 0: the stream's */
+    uint64_t lease_us;              /* as the program said; 0: the stream's */
     uint64_t prefetch;
-    uint64_t attach_us;  /* not before */
+    uint64_t attach_us; /* not before */
     bool was_attached;
-    bool is_closing;     /* the program is done with it */
+    bool is_closing; /* the program is done with it; its handle is forgotten */
     /* Numbers of the wire, except base. */
     uint64_t base;
-    uint64_t delivered;  /* last one received */
-    uint64_t handed;     /* last one taken by the program */
-    uint64_t voided;     /* up to here buffered messages were given back */
+    uint64_t delivered; /* last one received */
+    uint64_t handed;    /* last one taken by the program */
+    uint64_t voided;    /* up to here buffered messages were given back */
     uint64_t handed_told;
     uint64_t credit_told;
-    uint64_t credit_acked; /* of an answered command */
-    uint64_t credit_max;   /* ever told: nothing beyond can be delivered */
+    uint64_t credit_acked;     /* of an answered command */
+    uint64_t credit_max;       /* ever told: nothing beyond can be delivered */
     struct momi_ring buffered; /* struct momi_client_buffered, above `handed` */
-    uint64_t buffered_us;  /* when the buffer became non-empty */
-    uint64_t untold_us;    /* first hand-out not told; 0: all are told */
-    uint64_t receive_us;   /* last sign that the program receives */
-    uint64_t gave_up_us;   /* it waited and went away; 0: it did not */
-    bool is_paused;        /* M4: no credit until it comes back */
+    uint64_t buffered_us;      /* when the buffer became non-empty */
+    uint64_t untold_us;        /* first hand-out not told; 0: all are told */
+    uint64_t receive_us;       /* last sign that the program receives */
+    uint64_t gave_up_us;       /* it waited and went away; 0: it did not */
+    bool is_paused;            /* M4: no credit until it comes back */
     /* Settlements. */
     struct momi_settle *settles; /* owned, reused */
     size_t settles_count, settles_room;
     uint64_t settles_added;  /* messages, ever */
     uint64_t settles_done;   /* answered, or lost with an attachment */
     uint64_t settles_missed; /* too late, or lost */
-    uint64_t settles_unknown; /* sent, and never answered */
     uint32_t consumes_unanswered;
     uint32_t settles_unanswered; /* commands among them with settlements */
     /* Calls. */
@@ -249,10 +259,12 @@ struct momi_client_consumer {
     struct momi_list polls, flushes;
     bool wants_sync; /* tell the leader the last delivery (M5) */
     struct momi_client_request request;
+    bool request_is_poll; /* its answer is one to the polls of then */
+    uint64_t promised;    /* the leader has assigned messages up to here */
     struct momi_map_node by_handle, by_wire;
     struct momi_list shard_link;
     struct momi_list link;       /* momi_client.consumers */
-    struct momi_list dirty_link; /* momi_client.consumers_dirty */
+    struct momi_list dirty_link; /* momi_client_shard.consumers_dirty */
     struct momi_client_timer timer;
 };
 
@@ -267,7 +279,6 @@ struct momi_client {
     struct momi_core *core;
     struct momi_client_shard *shards[MOMI_SHARDS_MAX + 1]; /* owned; NULL: not used yet */
     struct momi_list dirty;
-    struct momi_list consumers_dirty;
     struct momi_list consumers;
     struct momi_list unrouted;
     struct momi_list ready_waits;
@@ -279,8 +290,8 @@ struct momi_client {
     struct momi_heap timers;
     size_t timers_count; /* that exist: room in the heap is kept for all of them */
     struct momi_client_timer ping;
-    uint64_t inflight_bytes; /* S5: in all windows */
-    uint64_t waiting_bytes;  /* records of calls that wait */
+    uint64_t inflight_bytes;           /* S5: in all windows */
+    uint64_t waiting_bytes;            /* records of calls that wait */
     struct momi_client_shard *starved; /* its first call needs the window empty */
     uint64_t calls_count;
     uint64_t consumer_next;
@@ -308,6 +319,8 @@ void momi_client_finish_with(struct momi_core *core, struct momi_client_call *ca
 /* Everything a call needs in order to wait; NULL: out of memory or too many. */
 struct momi_client_call *momi_client_call_new(struct momi_core *core,
                                               const struct momi_call *call);
+/* Frees it without completing: somebody else does. */
+void momi_client_call_drop(struct momi_client *client, struct momi_client_call *call);
 /* The deadline has passed, or the program gave up. */
 void momi_client_call_expire(struct momi_core *core, struct momi_client_call *call);
 /* Timers; `at_us` MOMI_NEVER takes it out. */
@@ -333,14 +346,16 @@ void momi_client_shard_unroute(struct momi_core *core, struct momi_client_shard 
 void momi_client_shard_heard(struct momi_core *core, struct momi_client_shard *shard,
                              uint64_t node);
 uint64_t momi_client_retry_us(struct momi_core *core, uint32_t attempt);
-/* Where consumer commands go: numbered with the next send. NULL: out of memory, or the
- * session cannot take more now. `out` was written into client->scratch. */
+/* A command of the bytes in client->scratch, behind all others, but before an open
+ * publish. NULL: out of memory, or too many. */
 struct momi_client_command *momi_client_command_push(struct momi_core *core,
                                                      struct momi_client_shard *shard,
                                                      uint8_t type);
 bool momi_client_shard_takes_commands(const struct momi_client_shard *shard);
 void momi_client_session_opened(struct momi_core *core, uint64_t node,
                                 const struct momi_frame *frame);
+/* S1: unknown to the leader. */
+void momi_client_session_lost(struct momi_core *core, struct momi_client_shard *shard);
 void momi_client_results(struct momi_core *core, uint64_t node,
                          const struct momi_frame *frame);
 void momi_client_not_leader(struct momi_core *core, uint64_t node,
@@ -353,27 +368,29 @@ void momi_client_command_remove(struct momi_core *core, struct momi_client_shard
 /* client_publish.c */
 struct momi_buf *momi_client_buf_get(struct momi_client *client, size_t size);
 void momi_client_buf_put(struct momi_client *client, struct momi_buf *buf);
-void momi_client_publish(struct momi_core *core, const struct momi_call *call);
 bool momi_client_window_admits(const struct momi_client *client,
                                const struct momi_client_shard *shard, uint64_t bytes);
 /* Takes a publish into a command; MOM_OK, or MOM_NO_MEMORY, MOM_FULL. */
 int momi_client_publish_append(struct momi_core *core, struct momi_client_shard *shard,
                                const struct momi_call *call);
 void momi_client_publish_close(struct momi_client_shard *shard);
-/* Removes from commands without number what is due: TIMEOUT; gives up the rest that is. */
+/* Removes from commands without number what is due: TIMEOUT; gives up the rest that is.
+ */
 void momi_client_publish_expire(struct momi_core *core, struct momi_client_shard *shard);
-/* Everything about a publish command's result; it is the first of its session. */
+/* The first command of its session is answered: so are its calls, which leave the ring.
+ */
 void momi_client_publish_result(struct momi_core *core, struct momi_client_shard *shard,
                                 const struct momi_client_command *command);
 bool momi_client_publish_cancel(struct momi_core *core, uint64_t id);
-void momi_client_window_release(struct momi_client *client, struct momi_client_shard *shard,
+void momi_client_window_release(struct momi_client *client,
+                                struct momi_client_shard *shard,
                                 struct momi_client_command *command);
 void momi_client_admit_waiting(struct momi_core *core);
 void momi_client_wait(struct momi_core *core, struct momi_client_shard *shard,
                       struct momi_client_call *call);
 void momi_client_unwait(struct momi_client *client, struct momi_client_call *call);
 /* MOM_OK, or why the call cannot be carried out whatever happens; error text is set. */
-int momi_client_publish_check(const struct momi_call *call);
+int momi_client_publish_check(const struct momi_core *core, const struct momi_call *call);
 uint32_t momi_client_shard_of_name(struct momi_core *core, struct momi_slice name);
 
 /* client_command.c */
@@ -387,8 +404,8 @@ int momi_client_consumer_check(const struct momi_call *call);
 void momi_client_consumer_call(struct momi_core *core, struct momi_client_call *call);
 struct momi_client_consumer *momi_client_consumer_find(const struct momi_client *client,
                                                        uint64_t handle);
-struct momi_client_consumer *momi_client_consumer_find_wire(const struct momi_client *client,
-                                                            uint64_t id);
+struct momi_client_consumer *
+momi_client_consumer_find_wire(const struct momi_client *client, uint64_t id);
 void momi_client_consumer_touch(struct momi_client *client,
                                 struct momi_client_consumer *consumer);
 void momi_client_consumer_free(struct momi_client *client,
@@ -409,23 +426,23 @@ void momi_client_consumer_result(struct momi_core *core,
 void momi_client_consumer_lost(struct momi_core *core,
                                struct momi_client_consumer *consumer);
 /* It ended for good. */
-void momi_client_consumer_end(struct momi_core *core, struct momi_client_consumer *consumer,
-                              int error);
+void momi_client_consumer_end(struct momi_core *core,
+                              struct momi_client_consumer *consumer, int error);
 void momi_client_consumer_call_expired(struct momi_core *core,
                                        struct momi_client_call *call);
-/* Polls that came before this request was sent are answered. */
+/* QUERY_EMPTY was answered. */
 void momi_client_consumer_answered(struct momi_core *core,
                                    struct momi_client_consumer *consumer,
                                    uint64_t request, int error, uint64_t number);
-void momi_client_consumer_polls_done(struct momi_core *core,
-                                     struct momi_client_consumer *consumer, int error,
-                                     uint64_t request_max);
+/* Polls that wait for messages complete: some are there. */
+void momi_client_consumer_arrived(struct momi_core *core,
+                                  struct momi_client_consumer *consumer);
 void momi_client_consumer_add_settle(struct momi_client_consumer *consumer,
                                      const struct momi_settle *settle);
-uint64_t momi_client_consumer_lease_us(const struct momi_client_consumer *consumer);
 
 /* client_deliver.c */
-void momi_client_deliver(struct momi_core *core, const struct momi_frame *frame);
+void momi_client_deliver(struct momi_core *core, uint64_t node,
+                         const struct momi_frame *frame);
 void momi_client_consumer_ended(struct momi_core *core, const struct momi_frame *frame);
 /* FX_MESSAGES without runs: the program drops what it has up to this number. */
 void momi_client_void_messages(struct momi_core *core,
@@ -440,7 +457,8 @@ void momi_client_ask(struct momi_core *core, struct momi_client_call *call);
 void momi_client_status(struct momi_core *core, const struct momi_call *call);
 void momi_client_wait_ready(struct momi_core *core, struct momi_client_call *call);
 void momi_client_check_ready(struct momi_core *core);
-void momi_client_request_start(struct momi_core *core, struct momi_client_request *request,
+void momi_client_request_start(struct momi_core *core,
+                               struct momi_client_request *request,
                                struct momi_client_shard *shard);
 void momi_client_request_stop(struct momi_client *client,
                               struct momi_client_request *request);

@@ -34,7 +34,11 @@ enum momi_effect_type {
     FX_HANGUP,         /* close the lane to `node` */
     FX_IDENTITY,       /* make `mesh` durable as the mesh of this directory (D1) */
     FX_COMPLETE,       /* call `token` is done: `completion` */
-    FX_MESSAGES,       /* messages for consumer `token`: `delivery` */
+    /* Messages for consumer `token`: `delivery`, up to delivery number `value`. Without runs:
+     * buffered messages up to `value` are void (given back, or their leases are gone); the
+     * program drops those that it has not taken. Numbers grow for the whole life of a
+     * consumer. The structure of the records is checked, their checksums are not. */
+    FX_MESSAGES,
     FX_CONSUMER_ENDED, /* consumer `token` ended by itself: `error` (NOT_FOUND: its stream
                           was deleted) */
     FX_NOTICE, /* something the program or the log may want to know: `notice`, `text` */

@@ -49,7 +49,12 @@
     X(WALL_CLOCK_LEASES, "leases are timed by the wall clock")                           \
     X(COUNTER_NOT_SAVED, "a checkpoint leaves out the counter of tokens")                \
     X(DELETE_LEAVES_CONSUMERS, "consumers of a deleted stream are not told")             \
-    X(PARTIAL_PUBLISH, "half of a publish gets into a full queue")
+    X(PARTIAL_PUBLISH, "half of a publish gets into a full queue")                       \
+    /* The client (client*.c). */                                                        \
+    X(GIVEN_UP_DROPPED, "a number whose caller gave up is never sent again")             \
+    X(RETRY_RENUMBERED, "a new leader gets the commands under new numbers")              \
+    X(LOWER_TERM_DELIVERED, "a delivery of a lower term is accepted")                    \
+    X(LATE_RESULT, "a late result completes the call that waits now")
 
 enum momi_mutant_id {
     MOMI_MUTANT_NONE = 0,

@@ -100,7 +100,7 @@ struct momi_frame {
     struct momi_session_id session;
     uint64_t consumer;   /* the client's number of the consumer */
     uint32_t count;      /* APPEND, ENTRIES: entries in the payload, each with a u32 size
-                            before it */
+                            before it; QUERY: enum momi_kind */
     uint64_t free_bytes; /* HEARTBEAT, HEARTBEAT_REPLY: free space of the sender's store
                             (D4) */
     uint32_t kind;       /* QUERY: enum momi_query */

@@ -51,6 +51,9 @@ struct momi_core_config {
     void *trace_user; /* NULL trace: none, at no cost */
 };
 
+/* N1: of a list of founders, whatever its order; 0 without founders. For the handshake. */
+uint64_t momi_founders_hash(const struct momi_founder *founders, size_t count);
+
 struct momi_core *momi_core_new(const struct momi_core_config *config); /* NULL: out of memory */
 void momi_core_free(struct momi_core *core);
 

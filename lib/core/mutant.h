@@ -54,7 +54,12 @@
     X(GIVEN_UP_DROPPED, "a number whose caller gave up is never sent again")             \
     X(RETRY_RENUMBERED, "a new leader gets the commands under new numbers")              \
     X(LOWER_TERM_DELIVERED, "a delivery of a lower term is accepted")                    \
-    X(LATE_RESULT, "a late result completes the call that waits now")
+    X(LATE_RESULT, "a late result completes the call that waits now")                    \
+    /* The mesh (mesh*.c, shard.c). */                                                   \
+    X(REPLICA_ID_IGNORED, "frames from another node's replica are believed")             \
+    X(TWO_FOUNDERS, "every founder founds a mesh")                                       \
+    X(GENESIS_WITH_RECORD, "a node that had a replica begins it anew by its genesis")    \
+    X(LEARNER_BELOW_TOMBSTONE, "a replica that was removed comes back as a learner")
 
 enum momi_mutant_id {
     MOMI_MUTANT_NONE = 0,

@@ -154,7 +154,7 @@ void momi_shard_found(struct momi_core *core, uint32_t id,
 struct momi_shard *momi_shard_learn(struct momi_core *core, uint32_t id,
                                     uint64_t replica) {
     if (id > MOMI_SHARDS_MAX || core->shards[id] != NULL ||
-        replica <= core->tombstones[id]) {
+        (replica <= core->tombstones[id] && !MUTANT(LEARNER_BELOW_TOMBSTONE))) {
         return NULL;
     }
     momi_trace(core, "SHARD_LEARNS", id, replica, 0);

@@ -171,3 +171,12 @@ void momi_shard_work_plan(struct momi_shard *shard) {
     prefer_leader(shard);
     shard->plan_due_us = core->now_us + MOMI_S;
 }
+
+uint64_t momi_shard_lag(const struct momi_core *core, uint32_t id, uint64_t replica) {
+    struct momi_shard *shard = id <= MOMI_SHARDS_MAX ? core->shards[id] : NULL;
+    if (shard == NULL || !momi_raft_is_leader(&shard->raft)) {
+        return 0;
+    }
+    const struct momi_progress *progress = momi_raft_progress(&shard->raft, replica);
+    return progress == NULL ? 0 : momi_log_last(&shard->raft.log) - progress->match;
+}

@@ -557,12 +557,15 @@ size_t momi_live_dirty_bytes(const struct momi_live *live) {
 }
 
 size_t momi_live_cost(const struct momi_live *live, uint64_t entries) {
-    size_t touched =
-        1 + (size_t)(entries < live->blocks_count ? entries : live->blocks_count);
+    size_t changed_count = (size_t)(entries < live->count ? entries : live->count);
+    size_t blocks =
+        1 + (changed_count < live->blocks_count ? changed_count : live->blocks_count);
     size_t cost =
-        touched * (momi_reserve_cost(sizeof(struct momi_live_block)) +
-                   momi_reserve_cost(MOMI_LIVE_BLOCK * sizeof(struct momi_live_slot)));
+        blocks * (momi_reserve_cost(sizeof(struct momi_live_block)) +
+                  momi_reserve_cost(MOMI_LIVE_BLOCK * sizeof(struct momi_live_slot)));
     cost += momi_reserve_cost((live->blocks_room * 2 + ROOM_MIN) * sizeof(void *));
-    cost += momi_reserve_cost((live->freed.room * 2 + touched * 4 + ROOM_MIN) * 8);
-    return cost + momi_reserve_cost((live->dead.room * 2 + entries * 4 + ROOM_MIN) * 8);
+    cost += momi_reserve_cost((live->freed.room * 2 + blocks * 4 + ROOM_MIN) *
+                              sizeof(uint64_t));
+    return cost + momi_reserve_cost((live->dead.room * 2 + changed_count * 4 + ROOM_MIN) *
+                                    sizeof(uint64_t));
 }

@@ -197,22 +197,44 @@ static size_t command_cost(const struct momi_machine *machine,
     }
 }
 
+/* How many entries' references a command may change: a lease is of one entry, and a tick
+ * or a history's bound drops so many runs; what ends as a whole may be everything. */
+static uint64_t entries_touched(const struct momi_machine *machine, uint8_t type) {
+    switch (type) {
+    case CMD_STREAM_DELETE:
+    case CMD_STREAM_PURGE:
+    case CMD_SUBSCRIPTION_DELETE:
+    case CMD_SUBSCRIPTION_CREATE:
+    case CMD_FILL:
+    case CMD_SESSION_OPEN:
+    case CMD_SESSION_CLOSE:
+    case CMD_SESSION_EXPIRE:
+        return UINT64_MAX;
+    default:
+        return machine->leases_bytes / sizeof(struct momi_lease) + MOMI_TICK_ITEMS_MAX;
+    }
+}
+
 bool momi_machine_reserve(struct momi_machine *machine, const struct momi_entry *entry) {
     if (entry->kind != MOMI_ENTRY_COMMANDS) {
         return true; /* the stamps only */
     }
     size_t cost = RESERVE_BASE + 2 * machine->deleted_records.size +
                   2 * machine->ended.count * sizeof(struct momi_ended) +
-                  machine->leases_bytes;
+                  2 * machine->leases_bytes;
     struct momi_command_reader reader = momi_command_reader(entry->body);
     struct momi_command command;
     struct momi_session_id session = {0};
+    uint64_t entries = 0;
     while (momi_command_next(&reader, &command)) {
+        uint64_t touched = entries_touched(machine, command.type);
+        entries = touched > entries ? touched : entries;
         cost += command_cost(machine, &command);
         if (!momi_session_id_equal(session, command.session)) {
             session = command.session;
             cost += results_cost(machine, session, entry->commands_count);
         }
     }
+    cost += momi_live_cost(machine->live, entries);
     return momi_reserve_fill(&machine->reserve, cost);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/pack.h"
+#include "port/transport.h"
 
 enum { PATTERN_BYTES = 256, FICKLE_ONE_IN = 3 };
 

@@ -11,6 +11,7 @@
 #include "base/pack.h"
 #include "base/rng.h"
 #include "lane_ends.h"
+#include "port/transport.h"
 
 static char ipc_folder[] = "/tmp/mom-lanes-XXXXXX";
 

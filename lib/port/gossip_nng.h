@@ -3,7 +3,7 @@
  * The inside of the gossip on nng sockets, shared by gossip_nng.c (open, peers, the bus,
  * close) and survey_nng.c (asking and answering). Only these two include it.
  *
- * Sockets of nng 1.5.2 can hang when they are closed with messages in flight (docs/adr).
+ * Sockets of nng 1.5.2 can hang when they are closed with messages in flight.
  * Hence: no more sends, wait until receipt is idle, close on the worker thread under a
  * deadline, leave the memory behind if it passes. Operations are submitted under the
  * mutex that guards `is_stopped`. No aio is freed in its own callback.

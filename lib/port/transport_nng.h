@@ -3,7 +3,7 @@
  * The inside of the nng transport, shared by transport_nng.c (listeners, dials, the
  * worker thread) and lane_nng.c (one connection). Only these two include it.
  *
- * nng 1.5.2 sets the rules (docs/adr, and measured there): an operation submitted after
+ * nng 1.5.2 sets the rules: an operation submitted after
  * close or error never completes, so each submit happens under the mutex that guards the
  * flag `is_dead` (of a lane) or `closing` (of the transport); a stream is torn down in
  * the order close, stop both aios, free, and never from a callback of an aio, so the

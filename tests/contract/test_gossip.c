@@ -19,7 +19,7 @@
 
 enum {
     WAIT_SECONDS = 30,
-    AGAIN_MS = 50,
+    AGAIN_MS = 20,
     CLOSE_MS = 10000,
     SURVEY_MS = 300,
     TOKENS_MAX = 64,

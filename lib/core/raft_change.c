@@ -77,6 +77,9 @@ void momi_raft_config_appended(struct momi_raft *raft, uint64_t index,
 
 void momi_raft_restore_config(struct momi_raft *raft, uint64_t index,
                               const struct momi_raft_config *config) {
+    if (index <= newest(raft)->index) {
+        return; /* the log reaches back behind the checkpoint, which knows better */
+    }
     struct momi_config_at *at = momi_ring_push(&raft->config_history);
     if (at == NULL) {
         raft->can_vote = false; /* neither votes nor leads by a configuration it forgot */

@@ -168,6 +168,37 @@ static void a_new_leader_goes_on_with_a_joint_configuration(void **state) {
     rig_free(&rig);
 }
 
+static void restored_history_is_in_order(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, "vvv");
+    struct momi_raft_config before = rig_config(2, "vvvl");
+    struct momi_raft_config after = rig_config(4, "vvv-l");
+    struct momi_raft_start start = {.replica = 1,
+                                    .node = RIG_NODE + 1,
+                                    .commit = 3,
+                                    .config = rig_config(3, "vvv"),
+                                    .config_index = 2,
+                                    .has_state = true,
+                                    .counters = &rig.counters};
+    momi_raft_free(&rig.raft);
+    CHECK(momi_raft_init(&rig.raft, &start));
+    for (unsigned i = 0; i < 4; i++) {
+        momi_log_append(&rig.raft.log, 1, NULL, 100);
+    }
+    momi_raft_restore_config(&rig.raft, 1, &before);
+    CHECK_EQ(rig.raft.config.version, 3);
+    momi_raft_restore_config(&rig.raft, 4, &after);
+    momi_raft_restored(&rig.raft);
+    CHECK_EQ(rig.raft.config.version, 4);
+    CHECK_EQ(rig.raft.progress_count, 3);
+    uint64_t index = 0;
+    CHECK_EQ(momi_raft_config_at(&rig.raft, 3, &index)->version, 3);
+    CHECK_EQ(index, 2);
+    CHECK(momi_raft_config_at(&rig.raft, 1, &index) == NULL);
+    rig_free(&rig);
+}
+
 /* Who appended its own removal and crashed may have the only vote that is missing. */
 static void removed_voter_stands_until_that_is_committed(void **state) {
     (void)state;
@@ -426,6 +457,7 @@ int main(void) {
         TEST(one_change_at_a_time),
         TEST(truncated_configuration_is_rolled_back),
         TEST(a_new_leader_goes_on_with_a_joint_configuration),
+        TEST(restored_history_is_in_order),
         TEST(removed_voter_stands_until_that_is_committed),
         TEST(transfer_waits_until_the_target_has_all),
         TEST(timeout_now_elects_without_pre_vote),

@@ -268,8 +268,9 @@ static inline void check_log_matching(struct cluster *c) {
                     cluster_fail(c, "log matching", a, index);
                 }
                 must_match = must_match || same;
-                if (same && entry_crc(momi_log_buf(left, index)) !=
-                                entry_crc(momi_log_buf(right, index))) {
+                if (same &&
+                    !momi_slice_equal(momi_buf_slice(momi_log_buf(left, index)),
+                                      momi_buf_slice(momi_log_buf(right, index)))) {
                     cluster_fail(c, "log matching, bytes", a, index);
                 }
             }

@@ -7,7 +7,7 @@
  */
 #include "raft_cluster.h"
 
-enum { SEEDS = 500, READS_MAX = 64, ACTS = 500 };
+enum { SEEDS = 500, READS_MAX = 64, ACTS = 300 };
 
 struct read_asked {
     uint64_t request;
@@ -226,7 +226,7 @@ static void run_seed(uint64_t seed, char *failure, size_t failure_size) {
                 take_reads(t, r);
             }
         }
-        if (i % 10 == 0) {
+        if (i % 25 == 0) {
             check_log_matching(c);
         }
     }

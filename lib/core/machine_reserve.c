@@ -30,7 +30,8 @@ static size_t runs_cost(const struct momi_runs *runs, size_t count) {
 }
 
 /* A publish's stream and count, without a look at its records. */
-static size_t publish_cost(const struct momi_machine *machine, struct momi_slice body) {
+static size_t publish_cost(const struct momi_machine *machine, struct momi_slice body,
+                           const struct momi_stream **stream_before) {
     struct momi_reader in = momi_reader(body);
     enum momi_kind kind = (enum momi_kind)momi_get_u8(&in);
     (void)momi_get_u8(&in);
@@ -44,15 +45,20 @@ static size_t publish_cost(const struct momi_machine *machine, struct momi_slice
     if (stream == NULL) {
         return RESERVE_MAKE + RESERVE_BLOCK;
     }
-    /* A group takes one run, or with filters at worst every second message for itself;
-     * each run may be handed out in pieces to several consumers. */
-    size_t cost = kind == MOMI_KIND_TOPIC ? 3 * RESERVE_BLOCK : 0;
+    bool is_first = stream != *stream_before;
+    *stream_before = stream;
+    /* The last blocks are unpacked once for all publishes in a row. A group takes one
+     * run, or with filters at worst every second message for itself; each run may be
+     * handed out in pieces to several consumers. */
+    size_t blocks = is_first ? 2 : 0;
+    size_t cost = kind == MOMI_KIND_TOPIC ? (blocks + 1) * RESERVE_BLOCK : 0;
     MOMI_LIST_FOR_EACH (link, &stream->groups) {
         struct momi_group *group = MOMI_CONTAINER_OF(link, struct momi_group, link);
         bool in_pieces = group->filters_count > 0 || group->ignore_own ||
                          !momi_list_empty(&group->waiting);
         size_t runs = 2 + (in_pieces ? count : 0);
-        cost += runs * RESERVE_RUN + (2 + runs / RESERVE_RUNS_PER_BLOCK) * RESERVE_BLOCK;
+        cost += runs * RESERVE_RUN + blocks * RESERVE_BLOCK +
+                runs * RESERVE_BLOCK / RESERVE_RUNS_PER_BLOCK;
     }
     return cost;
 }
@@ -130,7 +136,8 @@ static size_t results_cost(const struct momi_machine *machine, struct momi_sessi
 
 /* Sessions end, or everything is copied: what the state is like decides. */
 static size_t command_cost(const struct momi_machine *machine,
-                           const struct momi_command *command) {
+                           const struct momi_command *command,
+                           const struct momi_stream **stream_before) {
     size_t cost = RESERVE_MAKE + 2 * command->body.size;
     switch (command->type) {
     case CMD_SESSION_OPEN: {
@@ -172,7 +179,7 @@ static size_t command_cost(const struct momi_machine *machine,
         return cost;
     }
     case CMD_PUBLISH:
-        return RESERVE_COMMAND + publish_cost(machine, command->body);
+        return RESERVE_COMMAND + publish_cost(machine, command->body, stream_before);
     case CMD_NOOP:
     case CMD_REFUSE:
         return RESERVE_COMMAND;
@@ -225,11 +232,12 @@ bool momi_machine_reserve(struct momi_machine *machine, const struct momi_entry 
     struct momi_command_reader reader = momi_command_reader(entry->body);
     struct momi_command command;
     struct momi_session_id session = {0};
+    const struct momi_stream *stream_before = NULL;
     uint64_t entries = 0;
     while (momi_command_next(&reader, &command)) {
         uint64_t touched = entries_touched(machine, command.type);
         entries = touched > entries ? touched : entries;
-        cost += command_cost(machine, &command);
+        cost += command_cost(machine, &command, &stream_before);
         if (!momi_session_id_equal(session, command.session)) {
             session = command.session;
             cost += results_cost(machine, session, entry->commands_count);

@@ -64,13 +64,35 @@ static void save_deleted(struct saver *saver) {
     momi_bytes_clear(&machine->deleted_records);
 }
 
+/* The deliberate bug COUNTER_NOT_SAVED: only what leases still show is known afterwards.
+ */
+static uint64_t counter_to_save(const struct momi_machine *machine) {
+    uint64_t counter = 0;
+    if (!MUTANT(COUNTER_NOT_SAVED)) {
+        return machine->counter;
+    }
+    MOMI_LIST_FOR_EACH (link, &machine->sessions) {
+        struct momi_session *session = MOMI_CONTAINER_OF(link, struct momi_session, link);
+        MOMI_LIST_FOR_EACH (at, &session->consumers) {
+            struct momi_consumer *consumer =
+                MOMI_CONTAINER_OF(at, struct momi_consumer, session_link);
+            size_t count = consumer->leases.count;
+            const struct momi_lease *last =
+                count == 0 ? NULL : momi_ring_at(&consumer->leases, count - 1);
+            uint64_t held = last == NULL ? 0 : last->counter + last->run.count - 1;
+            counter = held > counter ? held : counter;
+        }
+    }
+    return counter;
+}
+
 static void save_machine(struct saver *saver) {
     const struct momi_machine *machine = saver->machine;
     begin_record(saver);
     momi_put_u32(&saver->value, machine->epoch);
     momi_put_u64(&saver->value, machine->elapsed_us);
     momi_put_u64(&saver->value, machine->wall_us);
-    momi_put_u64(&saver->value, MUTANT(COUNTER_NOT_SAVED) ? 0 : machine->counter);
+    momi_put_u64(&saver->value, counter_to_save(machine));
     momi_put_u64(&saver->value, machine->id_next);
     put_record(saver, (struct momi_key){.bytes = {'m'}, .size = 1});
 }

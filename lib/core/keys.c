@@ -123,8 +123,8 @@ bool momi_number_decode(struct momi_slice bytes, uint64_t *number) {
     return true;
 }
 
-static void put_header_value(struct momi_bytes *out,
-                             const struct momi_shard_header *header) {
+void momi_shard_header_encode(const struct momi_shard_header *header,
+                              struct momi_bytes *out) {
     momi_put_u8(out, HEADER_FORMAT);
     momi_put_u64(out, header->replica);
     momi_put_u8(out, header->side);
@@ -227,7 +227,7 @@ void momi_batch_put_header(struct momi_batch *batch, uint32_t shard,
                            const struct momi_shard_header *header) {
     MOMI_ASSERT(header->side < SIDES_COUNT);
     struct momi_bytes value = {.data = NULL};
-    put_header_value(&value, header);
+    momi_shard_header_encode(header, &value);
     put_value(batch, momi_key_node('s', shard), &value);
 }
 

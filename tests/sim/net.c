@@ -211,7 +211,7 @@ static void lane_up(struct sim_world *world, uint32_t node, uint32_t peer, bool 
             other->role == MOMI_ROLE_STORE ? other->disk.incarnation : other->life,
         .role = other->role,
         .mesh = state.mesh,
-        .founders_hash = world->options.form && listens && !other->is_late ? 7 : 0,
+        .founders_hash = other->founders_hash,
         .name = momi_slice(name, 2),
         .address = listens ? momi_slice(address, 5) : (struct momi_slice){0},
         .we_dialed = we_dialed,

@@ -379,6 +379,7 @@ static void start_core(struct sim_world *world, uint32_t index) {
     };
     config.mesh_candidate.bytes[0] = (uint8_t)(index + 1);
     config.mesh_candidate.bytes[1] = (uint8_t)node->life;
+    node->founders_hash = forms ? momi_founders_hash(form, form_count) : 0;
     node->core = momi_core_new(&config);
     MOMI_ASSERT(node->core != NULL);
 }
@@ -434,6 +435,7 @@ static void stop(struct sim_world *world, uint32_t index) {
     struct sim_node *node = &world->nodes[index];
     sim_node_count(world, index);
     node->life++;
+    node->is_paused = false;
     momi_core_free(node->core);
     node->core = NULL;
     momi_effects_free(&node->effects);

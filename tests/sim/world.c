@@ -335,7 +335,8 @@ static void run(struct sim_world *world) {
         world->now_us = task->heap.due;
         uint32_t target = target_of(task);
         if (target != UINT32_MAX && target < world->nodes_count &&
-            world->nodes[target].is_paused) {
+            world->nodes[target].is_paused &&
+            world->now_us < world->nodes[target].resume_us) {
             add_at(world, task, world->nodes[target].resume_us);
             continue;
         }

@@ -108,6 +108,7 @@ struct sim_node {
     bool is_paused;
     bool is_closing;
     bool is_dead;  /* liveness phase: stays away for ever */
+    uint64_t founders_hash; /* of the list that it forms with */
     uint64_t life; /* grows with each start */
     uint64_t time_generation;
     uint64_t offset_us; /* own clock = world + offset + drift */

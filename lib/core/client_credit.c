@@ -269,7 +269,8 @@ static bool is_poll_open(const struct momi_client_consumer *consumer) {
 }
 
 static void ask(struct momi_core *core, struct momi_client_consumer *consumer) {
-    if (consumer->request.id != 0) {
+    bool is_asking = consumer->request.id != 0;
+    if (is_asking && consumer->request_is_poll) {
         return;
     }
     /* EMPTY is true only where there is credit, and what was settled before is applied.
@@ -277,9 +278,11 @@ static void ask(struct momi_core *core, struct momi_client_consumer *consumer) {
     bool may_poll = is_poll_open(consumer) && consumer->promised <= consumer->delivered &&
                     consumer->credit_acked > consumer->delivered &&
                     consumer->settles_count == 0 && consumer->settles_unanswered == 0;
-    if (!may_poll && !consumer->wants_sync) {
+    if (!may_poll && (is_asking || !consumer->wants_sync)) {
         return;
     }
+    /* A question in place of one under way: it says the same, and asks more. */
+    momi_client_request_stop(core->client, &consumer->request);
     consumer->request_is_poll = may_poll;
     consumer->wants_sync = false;
     momi_client_request_start(core, &consumer->request, consumer->shard);

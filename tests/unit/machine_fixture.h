@@ -46,6 +46,7 @@ struct world {
     uint64_t elapsed_us;
     uint64_t wall_us;
     uint64_t term;
+    bool is_starved; /* apply gets nothing from the allocator: the reserve must do (R9) */
 };
 
 static inline struct world *world_new(void) {
@@ -77,7 +78,9 @@ static inline void world_apply(struct world *world, uint64_t index) {
     struct momi_entry entry;
     CHECK(momi_entry_parse(momi_buf_slice(world->log[index - 1]), &entry));
     CHECK(momi_machine_reserve(&world->machine, &entry));
+    momi_mem_fail_after(world->is_starved ? 0 : -1, true);
     momi_machine_apply(&world->machine, index, &entry);
+    momi_mem_fail_after(-1, false);
     momi_machine_check(&world->machine);
 }
 

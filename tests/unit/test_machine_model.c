@@ -939,6 +939,7 @@ static uint64_t run_seed(uint64_t seed) {
     assert_non_null(model->all);
     momi_rng_seed(&model->rng, seed);
     model->world = world_new();
+    model->world->is_starved = seed % 2 == 0;
     for (int at = 0; at < GROUPS; at++) {
         model->groups[at].messages = model->all + (size_t)at * MESSAGES_MAX;
         model->groups[at].owner = -1;

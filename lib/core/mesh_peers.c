@@ -439,9 +439,15 @@ static bool wants_lane(const struct momi_core *core, const struct momi_peer *pee
            momi_raft_config_on(&place->current, peer->node) != NULL;
 }
 
-/* N2. When the peer may be dialled by us at the earliest. */
-static uint64_t dial_due(const struct momi_core *core, const struct momi_peer *peer) {
-    bool is_higher = core->config.address.size > 0 && core->config.node > peer->node;
+/* N2. When the peer may be dialled by us at the earliest. Who knows where we are and has
+ * the lower id dials us; for anybody else there is nothing to wait for. */
+static uint64_t dial_due(const struct momi_core *core, const struct momi_registry *map,
+                         const struct momi_peer *peer) {
+    const struct momi_member *own =
+        map == NULL ? NULL : momi_registry_member(map, core->config.node);
+    bool is_higher = core->config.address.size > 0 && core->config.node > peer->node &&
+                     own != NULL && !own->removed &&
+                     momi_slice_equal(own->address, core->config.address);
     uint64_t turn_us = is_higher ? peer->down_us + MESH_DIAL_HIGHER_US : 0;
     return turn_us > peer->dial_due_us ? turn_us : peer->dial_due_us;
 }
@@ -461,10 +467,10 @@ static uint64_t dial_peers(struct momi_core *core) {
         if (address.size == 0) {
             continue;
         }
-        if (core->now_us >= dial_due(core, peer)) {
+        if (core->now_us >= dial_due(core, map, peer)) {
             peer->dial_token = dial(core, address, peer->node);
         } else {
-            due_us = momi_earlier(due_us, dial_due(core, peer));
+            due_us = momi_earlier(due_us, dial_due(core, map, peer));
         }
     }
     return due_us;

@@ -267,9 +267,8 @@ static uint64_t plan_step(struct momi_core *core, const struct momi_registry *re
         return mesh->planned_us + MESH_REPLAN_US;
     }
     if (!is_genesis_due && has_unfounded(registry)) {
-        mesh->plan_wanted = true;
-        mesh->plan_due_us = core->now_us + MESH_RETRY_US;
-        return mesh->plan_due_us;
+        mesh->plan_wanted = true; /* a founder that joins makes us look again */
+        return core->now_us + MESH_RETRY_US;
     }
     return MOMI_NEVER;
 }

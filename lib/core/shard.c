@@ -290,6 +290,12 @@ void momi_shard_raft_changed(struct momi_shard *shard) {
             begin_leading(shard);
         }
     }
+    if (raft->truncated_from != 0 && shard->receive.is_on &&
+        shard->receive.fetch_next > raft->truncated_from) {
+        /* Entries fetched for an install went with the tail of the log: ask for them again. */
+        shard->receive.fetch_next = raft->truncated_from;
+        shard->receive.fetch_last = 0;
+    }
     raft->truncated_from = 0;
     if (raft->leader_node != 0 && raft->leader_node != shard->core->config.node) {
         momi_mesh_leader_hint(shard->core, shard->id, raft->leader_node, raft->term);
@@ -590,7 +596,7 @@ uint64_t momi_shard_deadline(const struct momi_shard *shard) {
         due = momi_earlier(due, shard->parked_until_us);
     }
     if (shard->receive.is_on) {
-        due = momi_earlier(due, shard->receive.heard_us + 5 * MOMI_S);
+        due = momi_earlier(due, shard->receive.heard_us + SNAPSHOT_SILENCE_US);
     }
     if (momi_shard_serves(shard)) {
         due = momi_earlier(due, momi_shard_propose_deadline(shard));

@@ -43,6 +43,9 @@ enum {
     FETCH_ENTRIES_MAX = 64, /* asked for at once */
 };
 
+/* A snapshot of which nothing comes any more is given up. */
+#define SNAPSHOT_SILENCE_US (10 * MOMI_S)
+
 /* Commands of one client frame that wait to become part of an entry. */
 struct momi_pending {
     struct momi_buf *buf; /* holds `commands`; a reference */

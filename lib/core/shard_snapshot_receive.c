@@ -10,7 +10,7 @@
 #include "core/mutant.h"
 #include "core/shard_internal.h"
 
-enum { RECEIVE_SILENCE_US = 10 * 1000000, FETCH_AGAIN_US = 500 * 1000 };
+enum { FETCH_AGAIN_US = 500 * 1000 };
 
 static uint8_t unused_side(const struct momi_shard *shard) {
     return shard->side == 0 ? 1 : 0;
@@ -318,7 +318,7 @@ void momi_shard_receive_turn(struct momi_shard *shard) {
     uint64_t now_us = shard->core->now_us;
     bool has_it = receive->has_header && shard->raft.commit >= receive->header.applied;
     if (has_it || momi_raft_is_leader(&shard->raft) ||
-        now_us >= receive->heard_us + RECEIVE_SILENCE_US) {
+        now_us >= receive->heard_us + SNAPSHOT_SILENCE_US) {
         answer(shard, MOMI_FLAG_REFUSED);
         momi_shard_receive_abandon(shard);
         return;

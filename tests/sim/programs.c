@@ -31,6 +31,7 @@ struct message {
     uint8_t key;
     uint64_t token[GROUPS_MAX]; /* of the last delivery */
     uint32_t delivered[GROUPS_MAX];
+    bool may_be_consumed[GROUPS_MAX]; /* it was acknowledged, with an outcome that nobody knows */
     bool consumed[GROUPS_MAX]; /* its acknowledgement is committed */
 };
 
@@ -578,6 +579,7 @@ static void deliver(struct sim_world *world, struct consumer *consumer,
                  (unsigned long long)message->token[g]);
     }
     (void)run;
+    message->may_be_consumed[g] = false; /* it was not */
     message->sequence = sequence;
     message->token[g] = held->token.counter;
     message->delivered[g]++;
@@ -654,7 +656,7 @@ void sim_programs_ended(struct sim_world *world, uint32_t node,
  * ----------------------------------------------------------------------------- */
 
 static void flushed(struct sim_world *world, const struct call *call, int error) {
-    if (error != MOM_OK || call->settled == NULL) {
+    if (call->settled == NULL) {
         return;
     }
     uint32_t g = world->programs->consumers[call->who].group;
@@ -662,8 +664,11 @@ static void flushed(struct sim_world *world, const struct call *call, int error)
         struct message *message = message_of(world->programs, &call->settled[i]);
         /* A settlement with a token that is no longer the last one was refused: the
          * message comes again. */
-        if (message->token[g] == call->settled[i].token.counter &&
-            !message->consumed[g]) {
+        if (message->token[g] != call->settled[i].token.counter || message->consumed[g]) {
+            continue;
+        }
+        message->may_be_consumed[g] = true;
+        if (error == MOM_OK) {
             message->consumed[g] = true;
             world->totals.settled++;
         }
@@ -766,7 +771,7 @@ static bool is_missing(const struct sim_programs *programs, const struct message
                        uint32_t g) {
     const struct group *group = &programs->groups[g];
     return message->outcome == OUTCOME_ACKED && message->stream == group->stream &&
-           group_wants(group, message->key) && !message->consumed[g];
+           group_wants(group, message->key) && !message->may_be_consumed[g];
 }
 
 static uint64_t count_missing(const struct sim_programs *programs) {
@@ -804,6 +809,26 @@ bool sim_programs_are_done(struct sim_world *world) {
         }
     }
     return count_missing(programs) == 0;
+}
+
+void sim_programs_say_waiting(struct sim_world *world) {
+    static const char *const kinds[] = {"create", "subscribe", "publish", "open", "flush"};
+    struct sim_programs *programs = world->programs;
+    for (uint32_t i = 0; i < CALLS_MAX; i++) {
+        const struct call *call = &programs->calls[i];
+        if (call->id != 0) {
+            sim_say(world, "call %llu (%s of %u, first %u, count %u) on n%u is open",
+                    (unsigned long long)call->id, kinds[call->kind], call->who, call->counter, call->count,
+                    call->node);
+        }
+    }
+    for (uint32_t i = 0; i < programs->consumers_count; i++) {
+        const struct consumer *consumer = &programs->consumers[i];
+        sim_say(world, "consumer %u of group %u on n%u, handle %llu: state %d, holds %u", i, consumer->group,
+                consumer->node, (unsigned long long)consumer->handle, (int)consumer->state,
+                consumer->held_count);
+    }
+    sim_say(world, "%llu acknowledged messages are not consumed", (unsigned long long)count_missing(programs));
 }
 
 /* Sequences of one publisher in one stream rise in the order in which it sent, within one

@@ -15,7 +15,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-enum { DRAIN_MAX_S = 180 };
+enum { DRAIN_MAX_S = 180, SPINS_MAX = 100000 };
 enum fault {
     FAULT_CRASH,
     FAULT_CRASH_ALL,
@@ -318,6 +318,7 @@ static void dispatch(struct sim_world *world, struct sim_task *task) {
             calm(world);
         } else {
             say_who_waits(world);
+            sim_programs_say_waiting(world);
             sim_fail(world, "no progress: not drained %d s after the faults ended",
                      DRAIN_MAX_S);
         }
@@ -332,6 +333,11 @@ static void run(struct sim_world *world) {
         struct momi_heap_node *top = momi_heap_top(&world->heap);
         struct sim_task *task = MOMI_CONTAINER_OF(top, struct sim_task, heap);
         momi_heap_remove(&world->heap, top);
+        world->spins = task->heap.due == world->now_us ? world->spins + 1 : 0;
+        if (world->spins > SPINS_MAX) {
+            say_who_waits(world);
+            sim_fail(world, "time stands still: node %llu, task %d", (unsigned long long)task->a, (int)task->type);
+        }
         world->now_us = task->heap.due;
         uint32_t target = target_of(task);
         if (target != UINT32_MAX && target < world->nodes_count &&

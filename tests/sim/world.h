@@ -136,6 +136,7 @@ struct sim_world {
     struct sim_totals totals;
     struct momi_heap heap;
     uint64_t now_us;
+    uint64_t spins; /* tasks since time moved last */
     uint64_t sequence;
     struct momi_rng rng_net, rng_disk, rng_fault, rng_program, rng_node;
     struct sim_node nodes[SIM_NODES_MAX];
@@ -216,6 +217,7 @@ void sim_programs_node_down(struct sim_world *world, uint32_t node);
 void sim_programs_node_up(struct sim_world *world, uint32_t node);
 void sim_programs_calm(struct sim_world *world);     /* no new work; drain */
 bool sim_programs_are_done(struct sim_world *world); /* everything settled */
+void sim_programs_say_waiting(struct sim_world *world); /* why they are not done */
 void sim_programs_judge(
     struct sim_world *world); /* the checkers over the whole history */
 

@@ -131,7 +131,11 @@ void momi_raft_lane_up(struct momi_raft *raft, uint64_t now_us, uint64_t node,
     }
     progress->is_connected = true;
     if (progress->state != PROGRESS_SNAPSHOT) {
+        uint64_t next = progress->next;
         momi_raft_probe(progress); /* what was on its way over the old lane is gone */
+        if (progress->match == 0) {
+            progress->next = next; /* nothing is known yet: the search goes on there */
+        }
     }
 }
 

@@ -319,7 +319,8 @@ void momi_shard_receive_turn(struct momi_shard *shard) {
     bool has_it = receive->has_header && shard->raft.commit >= receive->header.applied;
     if (has_it || momi_raft_is_leader(&shard->raft) ||
         now_us >= receive->heard_us + SNAPSHOT_SILENCE_US) {
-        answer(shard, MOMI_FLAG_REFUSED);
+        /* What is committed here already is as good as installed: the log goes on. */
+        answer(shard, has_it ? MOMI_FLAG_OK : MOMI_FLAG_REFUSED);
         momi_shard_receive_abandon(shard);
         return;
     }

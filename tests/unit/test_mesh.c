@@ -519,6 +519,35 @@ static void all_restart_in_another_order(void **state) {
     rig_free(&rig);
 }
 
+/* A replica that has more than the leader's checkpoint follows the log. */
+static void a_restart_costs_no_snapshots(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    form_with(&rig, 3);
+    for (int i = 0; i < 3; i++) {
+        rig_start(&rig, i);
+    }
+    rig_run(&rig, 10 * MOMI_S);
+    for (int i = 0; i < 3; i++) {
+        uint64_t before = 0;
+        uint64_t after = 0;
+        rig_kill(&rig, i);
+        for (int j = 0; j < 3; j++) {
+            before += j == i ? 0 : momi_core_counters(rig.nodes[j].core)->snapshots_sent;
+        }
+        rig_run(&rig, MOMI_S);
+        rig_start(&rig, i);
+        rig_run(&rig, 10 * MOMI_S);
+        for (int j = 0; j < 3; j++) {
+            after += j == i ? 0 : momi_core_counters(rig.nodes[j].core)->snapshots_sent;
+        }
+        CHECK_EQ(after, before);
+        check_ready(&rig, 3);
+    }
+    rig_free(&rig);
+}
+
 static void leaders_are_spread(void **state) {
     (void)state;
     struct rig rig;
@@ -612,6 +641,7 @@ int main(void) {
         TEST(an_older_copy_of_a_directory_is_refused),
         TEST(a_silent_lane_is_hung_up),
         TEST(all_restart_in_another_order),
+        TEST(a_restart_costs_no_snapshots),
         TEST(leaders_are_spread),
         TEST(the_status_tells_it_all),
         TEST(nothing_leaks),

@@ -28,9 +28,10 @@ static bool matches(const struct momi_group *group, struct momi_slice key) {
     return false;
 }
 
-/* Adds what matches of one run of the history; false: no more room. */
-static bool match_run(struct fill *fill, const struct momi_group *group,
-                      const struct momi_run *run, struct momi_buf *buf) {
+/* Adds what matches of one run of the history; returns how many messages it looked at:
+ * all, unless there is no more room for ranges. */
+static uint32_t match_run(struct fill *fill, const struct momi_group *group,
+                          const struct momi_run *run, struct momi_buf *buf) {
     struct momi_entry entry;
     bool is_sane = momi_entry_peek(momi_buf_slice(buf), &entry);
     MOMI_ASSERT(is_sane);
@@ -49,13 +50,13 @@ static bool match_run(struct fill *fill, const struct momi_group *group,
         if (last != NULL && last->sequence + last->count == run->sequence + i) {
             last->count++;
         } else if (fill->count == MOMI_FILL_RANGES_MAX) {
-            return false;
+            return i;
         } else {
             fill->ranges[fill->count++] =
                 (struct momi_fill_range){.sequence = run->sequence + i, .count = 1};
         }
     }
-    return true;
+    return run->count;
 }
 
 /* Looks at a part of the history from group->fill_from on; returns where it stopped
@@ -74,15 +75,14 @@ static uint64_t collect(struct momi_shard *shard, const struct momi_group *group
         }
         bool gone = false;
         struct momi_buf *buf = momi_shard_entry(shard, run.index, &gone);
-        size_t before = fill->count;
         if (buf == NULL && !gone) {
             return at;
         }
-        if (buf != NULL && !match_run(fill, group, &run, buf)) {
-            fill->count = before;
+        uint32_t seen = buf == NULL ? run.count : match_run(fill, group, &run, buf);
+        at = run.sequence + seen;
+        if (seen < run.count) {
             return at;
         }
-        at = run.sequence + run.count;
     }
     return at;
 }

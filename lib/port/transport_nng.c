@@ -450,18 +450,20 @@ static void end_all_locked(struct momi_transport *transport) {
         if (work_once_locked(transport)) {
             continue;
         }
-        if (!momi_list_empty(&transport->lanes)) {
-            struct momi_lane *lane =
-                MOMI_CONTAINER_OF(transport->lanes.next, struct momi_lane, lanes_link);
-            pthread_mutex_unlock(&transport->mutex);
-            momi_lane_retire(lane);
-            pthread_mutex_lock(&transport->mutex);
+        if (transport->dials_count > 0) {
+            /* Lanes come last: one that a dial has just made is in the list already, and
+             * may not be reported as closed before it is reported as dialled. */
+            pthread_cond_wait(&transport->wake, &transport->mutex);
             continue;
         }
-        if (transport->dials_count == 0) {
+        if (momi_list_empty(&transport->lanes)) {
             return;
         }
-        pthread_cond_wait(&transport->wake, &transport->mutex);
+        struct momi_lane *lane =
+            MOMI_CONTAINER_OF(transport->lanes.next, struct momi_lane, lanes_link);
+        pthread_mutex_unlock(&transport->mutex);
+        momi_lane_retire(lane);
+        pthread_mutex_lock(&transport->mutex);
     }
 }
 

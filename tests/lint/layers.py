@@ -25,7 +25,7 @@ EXCEPTIONS = {
 
 # Headers of the core with types of events, effects and commands; the rest is its inside.
 CORE_TYPES = {"core/types.h", "core/entry.h", "core/keys.h", "core/call.h", "core/event.h",
-              "core/effect.h"}
+              "core/effect.h", "core/info.h"}
 
 OUTSIDE = {  # dependency -> how its headers are written
     "nng": re.compile(r"nng/"),

@@ -48,9 +48,8 @@ enum {
 #define MESH_REPORT_US       (500 * MOMI_MS)
 #define MESH_PLAN_US         (100 * MOMI_MS)
 #define MESH_REPLAN_US       MOMI_S
-#define MESH_GENESIS_US      (10 * MOMI_S) /* N1: then a majority of the founders is enough \
-                                            */
-#define MESH_RETRY_US MOMI_S
+#define MESH_GENESIS_US      (10 * MOMI_S) /* N1: then a majority is enough */
+#define MESH_RETRY_US        MOMI_S
 
 enum momi_open_way { OPEN_ALONE, OPEN_JOIN, OPEN_FORM };
 

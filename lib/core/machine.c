@@ -45,8 +45,7 @@ void momi_machine_free(struct momi_machine *machine) {
         momi_stream_free(stream);
     }
     MOMI_LIST_FOR_EACH_SAFE (link, after, &machine->sessions) {
-        struct momi_session *session =
-            MOMI_CONTAINER_OF(link, struct momi_session, link);
+        struct momi_session *session = MOMI_CONTAINER_OF(link, struct momi_session, link);
         momi_checkout_free(session);
         momi_session_free(session);
     }

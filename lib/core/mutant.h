@@ -55,6 +55,9 @@
     X(RETRY_RENUMBERED, "a new leader gets the commands under new numbers")              \
     X(LOWER_TERM_DELIVERED, "a delivery of a lower term is accepted")                    \
     X(LATE_RESULT, "a late result completes the call that waits now")                    \
+    /* The shard (shard_propose.c, shard_snapshot_receive.c). */                         \
+    X(GAP_PROPOSED, "a leader proposes a number though one before it is missing")        \
+    X(STALE_ENTRY_KEPT, "an install keeps entries of the log that differ")               \
     /* The mesh (mesh*.c, shard.c). */                                                   \
     X(REPLICA_ID_IGNORED, "frames from another node's replica are believed")             \
     X(TWO_FOUNDERS, "every founder founds a mesh")                                       \

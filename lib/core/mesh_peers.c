@@ -228,7 +228,9 @@ void momi_mesh_lane_came(struct momi_core *core, const struct momi_lane_info *in
     note_dialed(mesh, info);
     note_seed(mesh, info);
     if (info->node == core->config.node) {
-        return; /* one of the addresses to join by is our own */
+        /* One of the addresses to join by is our own, under another name. */
+        momi_effect_add(core->effects, FX_HANGUP)->node = info->node;
+        return;
     }
     if (momi_mesh_has_id(core) && !momi_mesh_id_is_none(&info->mesh) &&
         !momi_mesh_id_equal(&info->mesh, &core->config.mesh)) {

@@ -4,6 +4,7 @@
 
 #include "core/info.h"
 #include "core/mesh_internal.h"
+#include "core/registry_commands.h"
 
 static void join_by(struct rig *rig, int node, int by) {
     struct rig_node *joiner = &rig->nodes[node];
@@ -519,6 +520,34 @@ static void all_restart_in_another_order(void **state) {
     rig_free(&rig);
 }
 
+/* Nodes that hold no registry are told by those who do, whatever they were given. */
+static void a_node_without_addresses_is_found_again(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    rig_start(&rig, 0);
+    rig_run(&rig, MOMI_S);
+    for (int i = 1; i < 7; i++) {
+        join_by(&rig, i, 0);
+        rig_start(&rig, i);
+        rig_run(&rig, 5 * MOMI_S);
+    }
+    rig_run(&rig, 10 * MOMI_S);
+    check_ready(&rig, 7);
+    check_settled(&rig, 7, 3);
+    for (int i = 5; i < 7; i++) {
+        CHECK(momi_shard_registry(rig.nodes[i].core) == NULL);
+        rig_kill(&rig, i);
+        rig.nodes[i].join_count = 0;
+        rig_run(&rig, 3 * MOMI_S);
+        rig_start(&rig, i);
+        rig_run(&rig, 10 * MOMI_S);
+        check_ready(&rig, 7);
+    }
+    check_settled(&rig, 7, 3);
+    rig_free(&rig);
+}
+
 /* A replica that has more than the leader's checkpoint follows the log. */
 static void a_restart_costs_no_snapshots(void **state) {
     (void)state;
@@ -605,6 +634,82 @@ static void the_status_tells_it_all(void **state) {
     rig_free(&rig);
 }
 
+static void deliver(struct rig *rig, int node, int from, struct momi_frame *frame) {
+    struct momi_event event = {
+        .type = EV_FRAME, .node = rig->nodes[from].id, .frame = frame};
+    rig_step(rig, node, &event);
+}
+
+/* Whatever a peer sends, nothing changes that the sender may not change. */
+static void hostile_frames_change_nothing(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    form_with(&rig, 3);
+    for (int i = 0; i < 3; i++) {
+        rig_start(&rig, i);
+    }
+    rig_run(&rig, 10 * MOMI_S);
+    int leader = rig_index(&rig, momi_mesh_leader(rig.nodes[0].core, 0));
+    int other = (leader + 1) % 3;
+    uint64_t version = map_of(&rig, leader)->version;
+    struct momi_mesh_id mesh = rig.nodes[leader].mesh;
+    uint8_t junk[200];
+    uint64_t random = 12345;
+    for (int round = 0; round < 2000; round++) {
+        for (size_t i = 0; i < sizeof junk; i++) {
+            random = random * 6364136223846793005ull + 1442695040888963407ull;
+            junk[i] = (uint8_t)(random >> 56);
+        }
+        struct momi_heartbeat_line line = {.shard = MOMI_SHARDS_MAX, .from_replica = 9};
+        struct momi_frame frame = {.type = FRAME_MAP_REQUEST +
+                                           (enum momi_frame_type)(round % 5),
+                                   .shard = (uint32_t)(random % (MOMI_SHARDS_MAX + 1)),
+                                   .number = random >> 32,
+                                   .counter = random >> 20,
+                                   .index = random >> 10,
+                                   .lines = &line,
+                                   .lines_count = 1,
+                                   .name = momi_slice(junk, random % sizeof junk),
+                                   .payload = momi_slice(junk, random % sizeof junk)};
+        deliver(&rig, leader, other, &frame);
+    }
+    /* A record of somebody else. */
+    struct momi_member_record record = {.node = 77,
+                                        .incarnation = 1,
+                                        .role = MOMI_ROLE_STORE,
+                                        .is_durable = true,
+                                        .address = momi_slice_str("ipc:///evil")};
+    struct momi_bytes bytes = {.data = NULL};
+    momi_member_record_put(&bytes, &record);
+    struct momi_frame join = {
+        .type = FRAME_JOIN, .counter = 1, .name = momi_bytes_slice(&bytes)};
+    deliver(&rig, leader, other, &join);
+    momi_bytes_free(&bytes);
+    /* The map of another mesh, of a high version: the lane is closed over it. */
+    struct momi_registry evil;
+    momi_registry_init(&evil);
+    momi_registry_encode(map_of(&rig, leader), &bytes);
+    CHECK(momi_registry_decode(&evil, momi_bytes_slice(&bytes)));
+    evil.mesh.bytes[0] ^= 1;
+    evil.version += 1000;
+    momi_bytes_clear(&bytes);
+    momi_registry_encode(&evil, &bytes);
+    struct momi_frame map = {
+        .type = FRAME_MAP, .number = evil.version, .payload = momi_bytes_slice(&bytes)};
+    deliver(&rig, leader, other, &map);
+    CHECK_EQ(rig.nodes[leader].lanes[other], 0);
+    momi_bytes_free(&bytes);
+    momi_registry_free(&evil);
+    rig_run(&rig, 5 * MOMI_S);
+    CHECK_EQ(map_of(&rig, leader)->version, version);
+    struct momi_core_state now = rig_state(&rig, leader);
+    CHECK(memcmp(&mesh, &now.mesh, sizeof mesh) == 0);
+    CHECK(momi_registry_member(map_of(&rig, leader), 77) == NULL);
+    check_ready(&rig, 3);
+    rig_free(&rig);
+}
+
 static void nothing_leaks(void **state) {
     (void)state;
     int64_t live = momi_mem_live();
@@ -641,9 +746,11 @@ int main(void) {
         TEST(an_older_copy_of_a_directory_is_refused),
         TEST(a_silent_lane_is_hung_up),
         TEST(all_restart_in_another_order),
+        TEST(a_node_without_addresses_is_found_again),
         TEST(a_restart_costs_no_snapshots),
         TEST(leaders_are_spread),
         TEST(the_status_tells_it_all),
+        TEST(hostile_frames_change_nothing),
         TEST(nothing_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

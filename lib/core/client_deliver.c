@@ -183,6 +183,11 @@ void momi_client_deliver(struct momi_core *core, uint64_t node,
     if (node == shard->node) {
         shard->heard_us = core->now_us;
     }
+    if (frame->number > consumer->delivered) {
+        consumer->wants_sync = true; /* M5: something before it was lost: all again */
+        momi_client_consumer_touch(core->client, consumer);
+        return;
+    }
     struct momi_delivery_run *runs =
         momi_effect_alloc(core->effects, frame->runs_count * sizeof *runs);
     size_t runs_count = 0;

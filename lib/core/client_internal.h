@@ -55,8 +55,6 @@ enum {
 #define CLIENT_ANSWER_FIRST_US (300 * MOMI_MS)
 #define CLIENT_ANSWER_US       MOMI_S
 #define CLIENT_PING_US         MOMI_S
-#define CLIENT_QUIET_US                                                                  \
-    MOMI_S /* then one consumer asks whether its leader still is one */
 #define CLIENT_GAVE_UP_US      MOMI_S        /* M4: unused credit is taken back */
 #define CLIENT_IDLE_US         (10 * MOMI_S) /* then an unused session shows that it lives */
 #define CLIENT_ATTACH_AGAIN_US (500 * MOMI_MS)

@@ -379,13 +379,12 @@ void momi_client_session_opened(struct momi_core *core, uint64_t node,
     }
 }
 
-/* M5, S1: a quiet leader may be none any more; whoever is asked says so. */
+/* M5, S1: a quiet leader may be none any more; whoever is asked says so. Consumers ask
+ * in turns, whether anything was sent that did not come. */
 static void check_quiet(struct momi_core *core, struct momi_client_shard *shard) {
     uint64_t quiet_us = core->now_us - shard->heard_us;
     if (!momi_list_empty(&shard->consumers)) {
-        if (quiet_us < CLIENT_QUIET_US) {
-            return;
-        }
+        /* Also while others are served: the last delivery to this one may be lost. */
         struct momi_list *first = shard->consumers.next;
         struct momi_client_consumer *consumer =
             MOMI_CONTAINER_OF(first, struct momi_client_consumer, shard_link);

@@ -98,16 +98,16 @@ int momi_machine_describe(const struct momi_machine *machine, enum momi_kind kin
         return momi_err(MOM_NOT_FOUND, "no such %s",
                         kind == MOMI_KIND_TOPIC ? "topic" : "queue");
     }
-    if (subscription.size == 0) {
-        struct momi_stream_info info = stream_info(stream);
-        momi_info_put_stream(out, &info);
-        return finished(out);
-    }
-    const struct momi_group *group = momi_machine_group(stream, subscription);
-    if (group == NULL) {
+    const struct momi_group *group =
+        subscription.size == 0 ? NULL : momi_machine_group(stream, subscription);
+    if (subscription.size != 0 && group == NULL) {
         return momi_err(MOM_NOT_SUBSCRIBED, "no such subscription");
     }
-    put_subscription(out, group);
+    struct momi_stream_info info = stream_info(stream);
+    momi_info_put_stream(out, &info);
+    if (group != NULL) {
+        put_subscription(out, group); /* behind its topic, whose options it has */
+    }
     return finished(out);
 }
 

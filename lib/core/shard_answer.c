@@ -149,6 +149,7 @@ static struct momi_frame *new_delivery(struct momi_shard *shard,
     frame->consumer = consumer->id;
     frame->term = shard->raft.term;
     frame->epoch = shard->machine->epoch;
+    frame->number = consumer->sent; /* what came before: a gap shows (M5) */
     out->frame = frame;
     out->runs = momi_effect_alloc(core->effects, sizeof *out->runs * RUNS_MAX);
     out->runs_count = 0;

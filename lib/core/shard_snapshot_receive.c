@@ -134,6 +134,7 @@ void momi_shard_snapshot_records(struct momi_shard *shard, uint64_t node,
     }
     bool ok = load_part(shard, frame->payload);
     receive->part_next++;
+    momi_trace(shard->core, "RECORDS", shard->id, frame->number, ok);
     if (ok && (frame->flags & MOMI_FLAG_LAST) != 0) {
         ok = finish_records(shard);
     }
@@ -186,6 +187,7 @@ static void ask(struct momi_shard *shard, uint64_t first) {
     frame->index = first;
     frame->number = last;
     receive->fetch_last = last;
+    momi_trace(shard->core, "FETCH", shard->id, first, last);
     receive->fetch_asked_us = shard->core->now_us;
 }
 
@@ -224,11 +226,15 @@ void momi_shard_snapshot_entries(struct momi_shard *shard, uint64_t node,
     struct momi_snapshot_receive *receive = &shard->receive;
     bool is_install = receive->is_on && receive->is_loaded && !shard->is_registry &&
                       receive->id == frame->counter && receive->from_node == node;
+    momi_trace(shard->core, "ENTRIES", shard->id, frame->index, frame->number);
     struct momi_reader in = momi_reader(frame->payload);
     for (uint32_t i = 0; i < frame->count; i++) {
-        uint64_t index = momi_get_u64(&in);
         uint32_t size = momi_get_u32(&in);
-        struct momi_slice bytes = momi_get_bytes(&in, size);
+        uint64_t index = momi_get_u64(&in);
+        if (size < sizeof index) {
+            return;
+        }
+        struct momi_slice bytes = momi_get_bytes(&in, size - sizeof index);
         if (in.failed) {
             return;
         }

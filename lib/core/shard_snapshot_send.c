@@ -256,8 +256,8 @@ static bool answer_fetch(struct momi_shard *shard, struct momi_fetch *fetch) {
             continue;
         }
         uint8_t head[12];
-        momi_store_le64(head, index);
-        momi_store_le32(head + 8, (uint32_t)buf->size);
+        momi_store_le32(head, (uint32_t)(sizeof(uint64_t) + buf->size));
+        momi_store_le64(head + 4, index);
         momi_frame_add_part(core->effects, frame, NULL, momi_slice(head, sizeof head));
         momi_frame_add_part(core->effects, frame, buf, momi_buf_slice(buf));
         frame->count++;

@@ -102,7 +102,7 @@ enum {
     X(ENTRIES,                                                                           \
       F_RAFT | F_INDEX | F_LOG_TERM | F_COUNTER | F_NUMBER | F_FLAGS | F_ERROR |         \
           F_COUNT | F_PAYLOAD,                                                           \
-      "entries that were fetched; payload: `count` times (u32 size, entry)")             \
+      "entries that were fetched; payload: `count` times (u32 size, u64 index, entry)")             \
     X(SESSION_OPEN, F_SHARD | F_COUNTER | F_NUMBER | F_FLAGS,                            \
       "opens a session (S1); number: of the opening")                                    \
     X(SESSION_OPENED, F_CLIENT | F_NUMBER | F_EPOCH | F_FLAGS,                           \

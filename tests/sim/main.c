@@ -19,6 +19,7 @@ struct run {
     uint64_t count;
     bool is_single;
     bool is_verbose;
+    bool tells_frames;
     bool checks_hash;
     int jobs;
     const char *program;
@@ -49,7 +50,10 @@ static bool run_seed(const struct run *run, uint64_t seed, struct sim_totals *to
     if (run->is_verbose) {
         sim_options_print(&options);
     }
-    bool ok = sim_world_run(&world, &options, run->is_verbose);
+    bool ok = sim_world_run(&world, &options,
+                            !run->is_verbose    ? SIM_STORY_KEPT
+                            : run->tells_frames ? SIM_STORY_WITH_FRAMES
+                                                : SIM_STORY_TOLD);
     if (!ok) {
         if (!run->is_verbose) {
             sim_options_print(&options);
@@ -84,10 +88,12 @@ static bool is_deterministic(const struct run *run, uint64_t seed) {
 
 #define TOTALS_MAP(X)                                                                    \
     X(elections)                                                                         \
-    X(leader_changes) X(truncations) X(snapshots) X(writes_lost) X(redeliveries)         \
-        X(config_changes) X(crashes) X(partitions) X(closes) X(pauses) X(commands)       \
-            X(acknowledged) X(delivered) X(settled) X(expired) X(checkpoints) X(deleted) \
-                X(frames) X(flipped) X(faults)
+    X(leader_changes)                                                                    \
+    X(truncations)                                                                       \
+    X(snapshots) X(writes_lost) X(redeliveries) X(config_changes) X(crashes)             \
+        X(partitions) X(closes) X(pauses) X(commands) X(acknowledged) X(delivered)       \
+            X(settled) X(expired) X(checkpoints) X(deleted) X(frames) X(flipped)         \
+                X(faults)
 
 static void add(struct sim_totals *sum, const struct sim_totals *one) {
     sum->virtual_us += one->virtual_us;
@@ -230,7 +236,7 @@ static int run_range(struct run *run) {
 
 static int usage(void) {
     puts(
-        "mom-sim --seed N [--quiet]            replays one seed and tells its story\n"
+        "mom-sim --seed N [--quiet|--frames]   replays one seed and tells its story\n"
         "mom-sim --seeds A-B | FIRST COUNT     runs a range [--jobs N]\n"
         "mom-sim --mutants                     lists the deliberate bugs (mutant build)\n"
         "        --mutant N                    switches one on");
@@ -293,6 +299,8 @@ int main(int count, char **arguments) {
         } else if (strcmp(arguments[i], "--jobs") == 0 && next != NULL) {
             run.jobs = atoi(next) < 1 ? 1 : atoi(next) > 64 ? 64 : atoi(next);
             i++;
+        } else if (strcmp(arguments[i], "--frames") == 0) {
+            run.tells_frames = true;
         } else if (strcmp(arguments[i], "--quiet") == 0) {
             run.is_verbose = false;
         } else if (strcmp(arguments[i], "--mutants") == 0) {

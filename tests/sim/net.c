@@ -68,10 +68,23 @@ static struct momi_buf *encode(struct sim_world *world, const struct momi_frame 
     return bytes;
 }
 
+/* A lane keeps the order of its frames, but for those that a fault lets overtake. */
 static void post_frame(struct sim_world *world, uint32_t from, uint32_t to,
-                       struct momi_buf *bytes) {
-    struct sim_task *task = sim_task_add(world, draw_delay(world), TASK_FRAME, from, to,
-                                         lane_of(world, from, to)->generation);
+                       struct momi_buf *bytes, bool is_flipped) {
+    struct sim_lane *lane = lane_of(world, from, to);
+    uint64_t *busy_us = &lane->busy_until_us[from < to ? 0 : 1];
+    uint64_t due_us = world->now_us + draw_delay(world);
+    bool overtakes =
+        !world->is_calm && momi_rng_chance(&world->rng_net, world->options.reorder_ppm);
+    if (!overtakes && due_us <= *busy_us) {
+        due_us = *busy_us + 1;
+    }
+    if (due_us > *busy_us) {
+        *busy_us = due_us;
+    }
+    struct sim_task *task = sim_task_add(world, due_us - world->now_us, TASK_FRAME, from,
+                                         to, lane->generation);
+    task->d = is_flipped;
     task->data = momi_buf_ref(bytes);
     task->free_data = free_buf;
 }
@@ -83,6 +96,15 @@ void sim_net_send(struct sim_world *world, uint32_t from,
         return;
     }
     world->totals.frames++;
+    if (world->tells_frames) {
+        const struct momi_frame *f = effect->frame;
+        sim_say(world,
+                "n%u > n%u frame %d s%u term %llu index %llu number %llu counter %llu "
+                "count %u flags %u error %d",
+                from, to, (int)f->type, f->shard, (unsigned long long)f->term,
+                (unsigned long long)f->index, (unsigned long long)f->number,
+                (unsigned long long)f->counter, f->count, f->flags, f->error);
+    }
     bool is_faulty = !world->is_calm;
     if (world->cut[from][to] ||
         (is_faulty && momi_rng_chance(&world->rng_net, world->options.loss_ppm))) {
@@ -92,14 +114,16 @@ void sim_net_send(struct sim_world *world, uint32_t from,
     if (bytes == NULL) {
         return;
     }
-    if (is_faulty && momi_rng_chance(&world->rng_net, world->options.flip_ppm)) {
+    bool is_flipped =
+        is_faulty && momi_rng_chance(&world->rng_net, world->options.flip_ppm);
+    if (is_flipped) {
         size_t at = sim_draw(&world->rng_net, 0, bytes->size - 1);
         bytes->data[at] ^= (uint8_t)(1u << sim_draw(&world->rng_net, 0, 7));
         world->totals.flipped++;
     }
-    post_frame(world, from, to, bytes);
+    post_frame(world, from, to, bytes, is_flipped);
     if (is_faulty && momi_rng_chance(&world->rng_net, world->options.duplicate_ppm)) {
-        post_frame(world, from, to, bytes);
+        post_frame(world, from, to, bytes, is_flipped);
     }
     momi_buf_release(bytes);
 }
@@ -118,6 +142,10 @@ static void frame_arrives(struct sim_world *world, struct sim_task *task) {
     momi_arena_reset(&world->arena);
     if (momi_codec_decode(momi_buf_slice(bytes), bytes, &world->arena, &frame) !=
         MOM_OK) {
+        if (task->d == 0) {
+            sim_fail(world, "a frame that n%u sent to n%u cannot be read: %s", from, to,
+                     mom_last_error_text());
+        }
         return; /* counted and dropped by the shell */
     }
     struct momi_event event = {
@@ -256,6 +284,7 @@ static void dial_ends(struct sim_world *world, struct sim_task *task) {
     }
     struct sim_lane *lane = lane_of(world, from, to);
     lane->generation++;
+    lane->busy_until_us[0] = lane->busy_until_us[1] = world->now_us;
     lane->quiet_since_us[0] = world->now_us;
     lane->quiet_since_us[1] = world->now_us;
     *end_of(world, from, to) = true;

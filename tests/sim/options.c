@@ -37,6 +37,7 @@ static void draw_network(struct sim_options *options, struct momi_rng *rng) {
     options->slow_ppm = some(rng, 30) ? (uint32_t)sim_draw(rng, 100, 20000) : 0;
     options->loss_ppm = some(rng, 30) ? (uint32_t)sim_draw(rng, 100, 50000) : 0;
     options->duplicate_ppm = some(rng, 25) ? (uint32_t)sim_draw(rng, 100, 50000) : 0;
+    options->reorder_ppm = some(rng, 25) ? (uint32_t)sim_draw(rng, 100, 50000) : 0;
     options->flip_ppm = some(rng, 10) ? (uint32_t)sim_draw(rng, 10, 5000) : 0;
     options->lane_close_us = some(rng, 30) ? sim_draw(rng, 1 * MOMI_S, 10 * MOMI_S) : 0;
     options->partition_us = some(rng, 35) ? sim_draw(rng, 3 * MOMI_S, 15 * MOMI_S) : 0;
@@ -82,11 +83,12 @@ void sim_options_print(const struct sim_options *o) {
            (unsigned long long)o->seed, o->stores, o->late_stores, o->clients, o->shards,
            o->copies, o->form ? "form" : "alone+join",
            o->liveness ? "liveness" : "safety", (unsigned long long)o->run_us / 1000);
-    printf("  net: delay %llu..%llu us slow %u loss %u duplicate %u flip %u ppm, lanes "
+    printf("  net: delay %llu..%llu us slow %u loss %u duplicate %u reorder %u flip %u "
+           "ppm, lanes "
            "close %llu ms, "
            "partitions %llu ms\n",
            (unsigned long long)o->delay_min_us, (unsigned long long)o->delay_max_us,
-           o->slow_ppm, o->loss_ppm, o->duplicate_ppm, o->flip_ppm,
+           o->slow_ppm, o->loss_ppm, o->duplicate_ppm, o->reorder_ppm, o->flip_ppm,
            (unsigned long long)o->lane_close_us / 1000,
            (unsigned long long)o->partition_us / 1000);
     printf("  disk: sync %llu..%llu us slow %u ppm, unsynced pages survive %u ppm, "

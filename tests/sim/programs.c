@@ -25,14 +25,15 @@ enum outcome { OUTCOME_OPEN = 0, OUTCOME_ACKED, OUTCOME_REFUSED, OUTCOME_UNKNOWN
 /* One message, as its publisher and its readers saw it. */
 struct message {
     uint64_t sequence; /* 0: not known */
-    uint64_t life;     /* of the publisher's node: order is promised within one */
+    uint64_t life; /* of the publisher's node, and which: order is promised within one */
     enum outcome outcome;
     uint8_t stream;
     uint8_t key;
     uint64_t token[GROUPS_MAX]; /* of the last delivery */
     uint32_t delivered[GROUPS_MAX];
-    bool may_be_consumed[GROUPS_MAX]; /* it was acknowledged, with an outcome that nobody knows */
-    bool consumed[GROUPS_MAX]; /* its acknowledgement is committed */
+    bool may_be_consumed[GROUPS_MAX]; /* it was acknowledged, with an outcome that nobody
+                                         knows */
+    bool consumed[GROUPS_MAX];        /* its acknowledgement is committed */
 };
 
 struct publisher {
@@ -353,7 +354,8 @@ static void publish(struct sim_world *world, uint32_t who) {
     for (uint32_t i = 0; i < call->count; i++) {
         struct message *message = add_message(publisher);
         message->stream = (uint8_t)which;
-        message->life = world->nodes[publisher->node].life;
+        message->life =
+            world->nodes[publisher->node].life * SIM_NODES_MAX + publisher->node;
         message->key = (uint8_t)sim_draw(rng, 0, KEYS - 1);
         put_record(world, &records, who, call->counter + i, message->key);
     }
@@ -812,23 +814,25 @@ bool sim_programs_are_done(struct sim_world *world) {
 }
 
 void sim_programs_say_waiting(struct sim_world *world) {
-    static const char *const kinds[] = {"create", "subscribe", "publish", "open", "flush"};
+    static const char *const kinds[] = {"create", "subscribe", "publish", "open",
+                                        "flush"};
     struct sim_programs *programs = world->programs;
     for (uint32_t i = 0; i < CALLS_MAX; i++) {
         const struct call *call = &programs->calls[i];
         if (call->id != 0) {
             sim_say(world, "call %llu (%s of %u, first %u, count %u) on n%u is open",
-                    (unsigned long long)call->id, kinds[call->kind], call->who, call->counter, call->count,
-                    call->node);
+                    (unsigned long long)call->id, kinds[call->kind], call->who,
+                    call->counter, call->count, call->node);
         }
     }
     for (uint32_t i = 0; i < programs->consumers_count; i++) {
         const struct consumer *consumer = &programs->consumers[i];
-        sim_say(world, "consumer %u of group %u on n%u, handle %llu: state %d, holds %u", i, consumer->group,
-                consumer->node, (unsigned long long)consumer->handle, (int)consumer->state,
-                consumer->held_count);
+        sim_say(world, "consumer %u of group %u on n%u, handle %llu: state %d, holds %u",
+                i, consumer->group, consumer->node, (unsigned long long)consumer->handle,
+                (int)consumer->state, consumer->held_count);
     }
-    sim_say(world, "%llu acknowledged messages are not consumed", (unsigned long long)count_missing(programs));
+    sim_say(world, "%llu acknowledged messages are not consumed",
+            (unsigned long long)count_missing(programs));
 }
 
 /* Sequences of one publisher in one stream rise in the order in which it sent, within one

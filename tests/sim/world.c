@@ -336,7 +336,8 @@ static void run(struct sim_world *world) {
         world->spins = task->heap.due == world->now_us ? world->spins + 1 : 0;
         if (world->spins > SPINS_MAX) {
             say_who_waits(world);
-            sim_fail(world, "time stands still: node %llu, task %d", (unsigned long long)task->a, (int)task->type);
+            sim_fail(world, "time stands still: node %llu, task %d",
+                     (unsigned long long)task->a, (int)task->type);
         }
         world->now_us = task->heap.due;
         uint32_t target = target_of(task);
@@ -389,10 +390,11 @@ static void set_up(struct sim_world *world) {
 }
 
 bool sim_world_run(struct sim_world *world, const struct sim_options *options,
-                   bool is_verbose) {
+                   enum sim_story story) {
     memset(world, 0, sizeof *world);
     world->options = *options;
-    world->is_verbose = is_verbose;
+    world->is_verbose = story != SIM_STORY_KEPT;
+    world->tells_frames = story == SIM_STORY_WITH_FRAMES;
     set_up(world);
     run(world);
     if (!world->has_failed) {

@@ -38,7 +38,7 @@ struct sim_options {
     uint64_t run_us; /* of the first phase */
     /* Network. */
     uint64_t delay_min_us, delay_max_us;
-    uint32_t loss_ppm, duplicate_ppm, slow_ppm, flip_ppm;
+    uint32_t loss_ppm, duplicate_ppm, reorder_ppm, slow_ppm, flip_ppm;
     uint64_t lane_close_us, partition_us; /* mean time between; 0: none */
     /* Disk. */
     uint64_t sync_min_us, sync_max_us;
@@ -94,6 +94,7 @@ struct sim_task {
 struct sim_lane {
     bool is_up[2];              /* as the lower and the higher node see it */
     uint64_t generation;        /* of the connection */
+    uint64_t busy_until_us[2];  /* arrival of the last frame sent by each end */
     uint64_t quiet_since_us[2]; /* last frame that reached this end */
 };
 
@@ -107,9 +108,9 @@ struct sim_node {
     bool is_late;
     bool is_paused;
     bool is_closing;
-    bool is_dead;  /* liveness phase: stays away for ever */
+    bool is_dead;           /* liveness phase: stays away for ever */
     uint64_t founders_hash; /* of the list that it forms with */
-    uint64_t life; /* grows with each start */
+    uint64_t life;          /* grows with each start */
     uint64_t time_generation;
     uint64_t offset_us; /* own clock = world + offset + drift */
     int64_t drift_ppm;
@@ -151,6 +152,7 @@ struct sim_world {
     uint64_t story_count;
     uint64_t trace_hash; /* of every line of the story: equal runs have equal hashes */
     bool is_verbose;
+    bool tells_frames; /* every frame is in the story */
     struct sim_programs *programs;
     struct sim_checks *checks;
     struct momi_arena arena; /* decoding */
@@ -160,8 +162,9 @@ struct sim_world {
 void sim_options_draw(struct sim_options *options, uint64_t seed);
 void sim_options_print(const struct sim_options *options);
 /* Runs one seed to its end; false: a violation, described in world->failure. */
+enum sim_story { SIM_STORY_KEPT, SIM_STORY_TOLD, SIM_STORY_WITH_FRAMES };
 bool sim_world_run(struct sim_world *world, const struct sim_options *options,
-                   bool is_verbose);
+                   enum sim_story story);
 void sim_world_free(struct sim_world *world);
 struct sim_task *sim_task_add(struct sim_world *world, uint64_t delay_us,
                               enum sim_task_type type, uint64_t a, uint64_t b,
@@ -215,8 +218,8 @@ void sim_programs_ended(struct sim_world *world, uint32_t node,
                         const struct momi_effect *effect);
 void sim_programs_node_down(struct sim_world *world, uint32_t node);
 void sim_programs_node_up(struct sim_world *world, uint32_t node);
-void sim_programs_calm(struct sim_world *world);     /* no new work; drain */
-bool sim_programs_are_done(struct sim_world *world); /* everything settled */
+void sim_programs_calm(struct sim_world *world);        /* no new work; drain */
+bool sim_programs_are_done(struct sim_world *world);    /* everything settled */
 void sim_programs_say_waiting(struct sim_world *world); /* why they are not done */
 void sim_programs_judge(
     struct sim_world *world); /* the checkers over the whole history */

@@ -115,7 +115,8 @@ MOM_API bool mom_node_is_durable(const mom_node *node);
  * mom_status_free. *Blocks:* briefly. */
 MOM_API int mom_status_get(mom_node *node, mom_status **status, int timeout_ms);
 
-/** Fills in the counters of this node. *Blocks:* never. */
+/** Fills in the counters of this node, as they were at most a few milliseconds ago.
+ * *Blocks:* never. */
 MOM_API int mom_metrics_get(mom_node *node, mom_metrics *metrics);
 
 /* --- queues and topics ----------------------------------------------------------------

@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "node/node_internal.h"
 
-#define PUBLISH_US (10 * MOMI_MS) /* not more often, unless the loop may sleep long */
+#define PUBLISH_US (2 * MOMI_MS) /* not more often */
 
 static uint64_t percentile_us(const struct momi_store_counters *counters,
                               uint64_t parts) {

@@ -63,6 +63,7 @@ struct momi_session {
     uint64_t heard_us;     /* monotonic: last sign of life */
     uint64_t lane_down_us; /* 0: its lane is up */
     bool detach_proposed;
+    bool end_proposed;
 };
 
 /* Messages leased to one consumer: consecutive in sequence, slot, token and delivery

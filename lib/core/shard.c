@@ -254,6 +254,7 @@ static void begin_serving(struct momi_shard *shard) {
         session->heard_us = shard->core->now_us;
         session->lane_down_us = 0;
         session->detach_proposed = false;
+        session->end_proposed = false;
         if (!momi_list_linked(&session->fresh_link)) {
             momi_list_push_back(&machine->fresh_sessions, &session->fresh_link);
         }
@@ -600,7 +601,7 @@ uint64_t momi_shard_deadline(const struct momi_shard *shard) {
     }
     if (momi_shard_serves(shard)) {
         due = momi_earlier(due, momi_shard_propose_deadline(shard));
-        if (shard->plan.version != 0) {
+        if (shard->plan.version != 0 && !shard->core->is_closing) {
             due = momi_earlier(due, shard->plan_due_us);
         }
     }

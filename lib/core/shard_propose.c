@@ -398,6 +398,15 @@ static void propose_session_ends(struct momi_shard *shard) {
     uint64_t now_us = shard->core->now_us;
     MOMI_LIST_FOR_EACH (link, &shard->machine->sessions) {
         struct momi_session *session = MOMI_CONTAINER_OF(link, struct momi_session, link);
+        uint64_t incarnation = momi_mesh_incarnation(shard->core, session->node);
+        if (incarnation > session->incarnation) {
+            /* Its program has died: nobody is left to speak for this session. */
+            if (!session->end_proposed) {
+                session->end_proposed = momi_shard_propose_command(
+                    shard, CMD_SESSION_EXPIRE, session->id, (struct momi_slice){0});
+            }
+            continue;
+        }
         if (session->node == shard->core->config.node) {
             session->heard_us = now_us; /* our own client half is as alive as we are */
         }

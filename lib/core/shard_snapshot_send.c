@@ -266,7 +266,8 @@ static bool answer_fetch(struct momi_shard *shard, struct momi_fetch *fetch) {
 }
 
 void momi_shard_snapshot_turn(struct momi_shard *shard) {
-    if (momi_raft_serves(&shard->raft) && shard->has_state) {
+    /* Also before its no-op is committed: it may need this very replica for that. */
+    if (momi_raft_is_leader(&shard->raft) && shard->has_state) {
         begin_sends(shard);
     }
     for (int i = 0; i < SNAPSHOT_SENDS_MAX; i++) {

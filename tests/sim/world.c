@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "core/shard_internal.h"
 
 enum { DRAIN_MAX_S = 180, SPINS_MAX = 100000 };
 enum fault {
@@ -257,6 +258,40 @@ static void calm(struct sim_world *world) {
     sim_task_add(world, DRAIN_MAX_S * MOMI_S, TASK_PHASE, 1, 0, 0);
 }
 
+/* Groups and consumers as the leader of a shard has them. */
+static void say_groups(struct sim_world *world, const struct momi_machine *machine) {
+    MOMI_LIST_FOR_EACH (link, &machine->streams) {
+        const struct momi_stream *stream =
+            MOMI_CONTAINER_OF(link, struct momi_stream, link);
+        MOMI_LIST_FOR_EACH (at, &stream->groups) {
+            const struct momi_group *group =
+                MOMI_CONTAINER_OF(at, struct momi_group, link);
+            sim_say(world, "  %.*s/%.*s: %llu ready, %llu leased, fill %llu..%llu",
+                    (int)stream->name.size, (const char *)stream->name.data,
+                    (int)group->name.size, (const char *)group->name.data,
+                    (unsigned long long)group->ready.messages,
+                    (unsigned long long)group->leased,
+                    (unsigned long long)group->fill_from,
+                    (unsigned long long)group->fill_to);
+            MOMI_LIST_FOR_EACH (to, &group->consumers) {
+                const struct momi_consumer *consumer =
+                    MOMI_CONTAINER_OF(to, struct momi_consumer, group_link);
+                sim_say(world,
+                        "    consumer %llu of node %llu: credit %llu delivered %llu sent %llu "
+                        "handed %llu leased %llu%s",
+                        (unsigned long long)consumer->id,
+                        (unsigned long long)consumer->session->node,
+                        (unsigned long long)consumer->credit,
+                        (unsigned long long)consumer->delivered,
+                        (unsigned long long)consumer->sent,
+                        (unsigned long long)consumer->handed,
+                        (unsigned long long)consumer->leased,
+                        momi_list_linked(&consumer->fresh_link) ? " fresh" : "");
+            }
+        }
+    }
+}
+
 static void say_who_waits(struct sim_world *world) {
     for (uint32_t i = 0; i < world->nodes_count; i++) {
         if (!sim_node_is_up(world, i)) {
@@ -282,6 +317,10 @@ static void say_who_waits(struct sim_world *world) {
                     (unsigned long long)view.last_index,
                     (unsigned long long)view.durable_index,
                     (unsigned long long)view.commit, (unsigned long long)view.applied);
+                const struct momi_shard *shard = world->nodes[i].core->shards[s];
+                if (view.is_leader && !shard->is_registry) {
+                    say_groups(world, shard->machine);
+                }
             }
         }
     }

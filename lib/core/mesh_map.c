@@ -90,8 +90,12 @@ void momi_mesh_leader_lost(struct momi_core *core, uint32_t shard_id, uint64_t n
         return;
     }
     struct momi_mesh_shard *shard = &core->mesh->shards[shard_id];
-    if (shard->leader != node) {
-        return;
+    struct momi_shard_view view;
+    bool leads_itself = node == core->config.node &&
+                        momi_core_shard_view(core, shard_id, MOMI_VIEW_PLAIN, &view) &&
+                        view.is_leader;
+    if (shard->leader != node || leads_itself) {
+        return; /* who leads and does not serve yet is the leader all the same */
     }
     shard->leader = 0;
     shard->lost_node = node;

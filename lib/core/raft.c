@@ -227,24 +227,26 @@ static void lower_written(struct momi_raft *raft, uint64_t from) {
     }
 }
 
-void momi_raft_truncate(struct momi_raft *raft, uint64_t from,
-                        struct momi_effects *effects) {
+void momi_raft_forget(struct momi_raft *raft, uint64_t from,
+                      struct momi_effects *effects) {
     MOMI_ASSERT(from > raft->commit);
     momi_log_truncate(&raft->log, from);
-    momi_batch_truncate(&effects->batch, raft->shard, from);
-    momi_batch_put_last(&effects->batch, raft->shard, from - 1);
     effects->batch_sync = true;
     raft->turn_has_entries = true;
     raft->turn_last_index = from - 1;
     lower_written(raft, from);
-    if (raft->matched >= from) {
-        raft->matched = from - 1; /* only a leader that contradicts itself gets here */
-    }
     momi_raft_config_truncated(raft, from);
     if (raft->truncated_from == 0 || raft->truncated_from > from) {
         raft->truncated_from = from;
     }
     raft->counters->truncations++;
+}
+
+void momi_raft_truncate(struct momi_raft *raft, uint64_t from,
+                        struct momi_effects *effects) {
+    momi_raft_forget(raft, from, effects);
+    momi_batch_truncate(&effects->batch, raft->shard, from);
+    momi_batch_put_last(&effects->batch, raft->shard, from - 1);
 }
 
 void momi_raft_commit_to(struct momi_raft *raft, uint64_t index) {

@@ -50,6 +50,10 @@ bool momi_raft_reserve(struct momi_raft *raft, size_t entries, size_t configs);
 /* After momi_raft_reserve. Puts the entry into log and batch; a configuration acts. */
 void momi_raft_append(struct momi_raft *raft, uint64_t term, struct momi_buf *entry,
                       struct momi_effects *effects);
+/* Drops `from` and everything above from memory only: what the store holds there is the
+ * caller's to delete, in the same batch. */
+void momi_raft_forget(struct momi_raft *raft, uint64_t from,
+                      struct momi_effects *effects);
 void momi_raft_commit_to(struct momi_raft *raft, uint64_t index);
 void momi_raft_maybe_commit(struct momi_raft *raft, struct momi_effects *effects);
 struct momi_frame *momi_raft_send(struct momi_raft *raft, struct momi_effects *effects,

@@ -276,13 +276,14 @@ static int answer_empty(struct momi_shard *shard, const struct momi_query_waitin
     if (consumer == NULL) {
         return MOM_NOT_FOUND;
     }
-    if (query->number < consumer->sent) {
+    answer->number = momi_machine_delivered(consumer);
+    if (query->number < answer->number) {
+        /* Also when nothing was sent yet: while its lane was down it was passed over. */
         consumer->sent = query->number;
         if (!momi_list_linked(&consumer->fresh_link)) {
             momi_list_push_back(&shard->machine->fresh_consumers, &consumer->fresh_link);
         }
     }
-    answer->number = momi_machine_delivered(consumer);
     return answer->number > query->number ? MOM_OK : MOM_EMPTY;
 }
 

@@ -457,7 +457,7 @@ uint64_t momi_shard_propose_deadline(const struct momi_shard *shard) {
         uint64_t wait_us = elapsed_due_us > elapsed_us ? elapsed_due_us - elapsed_us : 0;
         due_us = momi_earlier(due_us, shard->core->now_us + wait_us);
     }
-    if (momi_machine_is_timed(shard->machine)) {
+    if (momi_machine_is_timed(shard->machine) && !tick_is_under_way(shard)) {
         due_us = momi_earlier(due_us, shard->stamped_us + MOMI_STAMP_US);
     }
     return due_us;

@@ -571,19 +571,27 @@ static void deliver(struct sim_world *world, struct consumer *consumer,
         sim_fail(world, "p%u:%u is message %llu and comes as %llu: doubled",
                  held->publisher, held->counter, (unsigned long long)message->sequence,
                  (unsigned long long)sequence);
-    } else if (message->consumed[g]) {
-        sim_fail(world, "p%u:%u was consumed in group %u and comes again",
-                 held->publisher, held->counter, g);
-    } else if (message->token[g] >= held->token.counter) {
-        sim_fail(world, "p%u:%u comes to group %u with token %llu after token %llu",
-                 held->publisher, held->counter, g,
-                 (unsigned long long)held->token.counter,
-                 (unsigned long long)message->token[g]);
+    } else if (message->consumed[g] && held->token.counter > message->token[g]) {
+        sim_fail(world, "p%u:%u was consumed in group %u and comes again", held->publisher,
+                 held->counter, g);
+    } else if (message->token[g] == held->token.counter) {
+        sim_fail(world, "p%u:%u comes to group %u twice with token %llu", held->publisher,
+                 held->counter, g, (unsigned long long)held->token.counter);
     }
     (void)run;
-    message->may_be_consumed[g] = false; /* it was not */
+    if (world->tells_frames) {
+        sim_say(
+            world, "p%u:%u comes to consumer %llu of group %u, token %llu delivery %llu",
+            held->publisher, held->counter, (unsigned long long)consumer->handle, g,
+            (unsigned long long)held->token.counter, (unsigned long long)held->delivery);
+    }
     message->sequence = sequence;
-    message->token[g] = held->token.counter;
+    if (held->token.counter > message->token[g]) {
+        /* An older one comes late, from a leader that did not know yet that it is none:
+         * acts with it are refused. */
+        message->may_be_consumed[g] = false;
+        message->token[g] = held->token.counter;
+    }
     message->delivered[g]++;
 }
 
@@ -668,6 +676,11 @@ static void flushed(struct sim_world *world, const struct call *call, int error)
          * message comes again. */
         if (message->token[g] != call->settled[i].token.counter || message->consumed[g]) {
             continue;
+        }
+        if (world->tells_frames) {
+            sim_say(world, "p%u:%u is settled in group %u: %s",
+                    call->settled[i].publisher, call->settled[i].counter, g,
+                    mom_err_name(error));
         }
         message->may_be_consumed[g] = true;
         if (error == MOM_OK) {

@@ -255,9 +255,6 @@ static void collect_returned_locked(struct momi_calls *calls) {
 }
 
 static struct momi_slot *take_slot_locked(struct momi_calls *calls) {
-    if (calls->free_slots == NULL) {
-        collect_returned_locked(calls);
-    }
     if (calls->free_slots == NULL && !grow_locked(calls)) {
         return NULL;
     }
@@ -286,12 +283,14 @@ static bool has_room_locked(const struct momi_calls *calls, size_t mail_bytes,
                             uint64_t counted) {
     size_t queued = calls->mailbox->calls.size;
     return (queued == 0 || queued + mail_bytes <= MOMI_MAILBOX_BYTES_MAX) &&
-           (calls->bytes == 0 || calls->bytes + counted <= calls->bytes_max);
+           (calls->bytes == 0 || calls->bytes + counted <= calls->bytes_max) &&
+           calls->pending < MOMI_SLOTS_MAX;
 }
 
 static int wait_for_room_locked(struct momi_calls *calls, const struct momi_call *call,
                                 bool may_wait, size_t mail_bytes, uint64_t counted) {
     struct momi_mailbox *mailbox = calls->mailbox;
+    collect_returned_locked(calls);
     while (!mailbox->is_closed && !has_room_locked(calls, mail_bytes, counted)) {
         calls->full++;
         if (!may_wait) {
@@ -531,12 +530,10 @@ void momi_calls_complete_all(struct momi_calls *calls, int error,
 }
 
 void momi_calls_make_room(struct momi_calls *calls) {
-    if (calls->bytes_done > 0) {
-        calls->bytes -= calls->bytes_done;
-        calls->bytes_done = 0;
-        if (calls->mailbox->room_waiters > 0) {
-            pthread_cond_broadcast(&calls->mailbox->room);
-        }
-    }
+    calls->bytes -= calls->bytes_done;
+    calls->bytes_done = 0;
     collect_returned_locked(calls);
+    if (calls->mailbox->room_waiters > 0) {
+        pthread_cond_broadcast(&calls->mailbox->room);
+    }
 }

@@ -23,6 +23,7 @@
 enum {
     MOMI_SLOTS_CHUNK = 1024,
     MOMI_SLOTS_CHUNKS_MAX = 32,
+    MOMI_SLOTS_MAX = MOMI_SLOTS_CHUNK * MOMI_SLOTS_CHUNKS_MAX,
     MOMI_SLOT_COUNTED_BYTES = 256,       /* of every publish, beside its records */
     MOMI_LARGE_RECORDS_BYTES = 64 << 10, /* encoded outside the mailbox from here on */
 };

@@ -26,7 +26,8 @@ enum momi_call_type {
      * a second, unused credit is taken back (M4). */
     CALL_CONSUMER_POLL,
     /* Completes when every settlement made before it is committed. CONFLICT: some of those
-     * answered meanwhile came too late, their leases had ended. */
+     * made since the flush before came too late, their leases had ended. UNKNOWN_OUTCOME:
+     * that may be so. */
     CALL_CONSUMER_FLUSH,
     CALL_DESCRIBE,
     /* Streams of a kind in the whole mesh, sorted by name, from behind `name` on, a page

@@ -215,6 +215,74 @@ static void finish_open(struct momi_core *core, struct momi_client_consumer *con
     }
 }
 
+/* The worse of two: not done, or nobody knows. */
+static int worse(int a, int b) {
+    if (a == MOM_UNKNOWN_OUTCOME || b == MOM_UNKNOWN_OUTCOME) {
+        return MOM_UNKNOWN_OUTCOME;
+    }
+    return a != MOM_OK ? a : b;
+}
+
+void momi_client_consumer_missed(struct momi_client_consumer *consumer, int error) {
+    consumer->flush_error = worse(consumer->flush_error, error);
+}
+
+/* Of the settlements [from, to) some, or all, came to nothing. Where only a part of them
+ * belongs to a flush, it cannot say whether it is that part. */
+enum missed { MISSED_SOME, MISSED_ALL };
+static void note_missed(struct momi_client_consumer *consumer, uint64_t from, uint64_t to,
+                        enum missed missed, int error) {
+    MOMI_LIST_FOR_EACH (link, &consumer->flushes) {
+        struct momi_client_call *call =
+            MOMI_CONTAINER_OF(link, struct momi_client_call, link);
+        if (from < call->flush_at && to > call->flush_from) {
+            bool is_inside = from >= call->flush_from && to <= call->flush_at;
+            call->flush_error =
+                worse(call->flush_error,
+                      is_inside || missed == MISSED_ALL ? error : MOM_UNKNOWN_OUTCOME);
+        }
+    }
+    if (to > consumer->flushed_to) {
+        bool is_inside = from >= consumer->flushed_to;
+        momi_client_consumer_missed(
+            consumer, is_inside || missed == MISSED_ALL ? error : MOM_UNKNOWN_OUTCOME);
+    }
+}
+
+static void check_flushes(struct momi_core *core, struct momi_client_consumer *consumer) {
+    MOMI_LIST_FOR_EACH_SAFE (link, after, &consumer->flushes) {
+        struct momi_client_call *call =
+            MOMI_CONTAINER_OF(link, struct momi_client_call, link);
+        if (consumer->settles_done < call->flush_at) {
+            return;
+        }
+        momi_client_finish(core, call, call->flush_error, 0, no_text);
+    }
+}
+
+/* No answer will come for any of them. In flight: nobody knows; else `error`: not done.
+ */
+static void lose_settles(struct momi_core *core, struct momi_client_consumer *consumer,
+                         int error) {
+    uint64_t queued = 0;
+    for (size_t i = 0; i < consumer->settles_count; i++) {
+        queued += consumer->settles[i].count;
+    }
+    uint64_t told = consumer->settles_added - queued;
+    if (consumer->settles_done < told) {
+        note_missed(consumer, consumer->settles_done, told, MISSED_ALL,
+                    MOM_UNKNOWN_OUTCOME);
+    }
+    if (queued > 0) {
+        note_missed(consumer, told, consumer->settles_added, MISSED_ALL, error);
+    }
+    consumer->settles_done = consumer->settles_added;
+    consumer->settles_count = 0;
+    consumer->settles_unanswered = 0;
+    consumer->consumes_unanswered = 0;
+    check_flushes(core, consumer);
+}
+
 /* It is detached, or never was attached. */
 static void finish_close(struct momi_core *core, struct momi_client_consumer *consumer,
                          int error) {
@@ -222,7 +290,7 @@ static void finish_close(struct momi_core *core, struct momi_client_consumer *co
     consumer->close_call = NULL;
     finish_open(core, consumer, MOM_CLOSED);
     finish_list(core, &consumer->polls, MOM_CLOSED);
-    finish_list(core, &consumer->flushes, MOM_CLOSED);
+    lose_settles(core, consumer, MOM_CLOSED);
     if (call != NULL) {
         momi_client_finish(core, call, error, 0, no_text);
     }
@@ -238,7 +306,7 @@ void momi_client_consumer_end(struct momi_core *core,
     momi_trace(core, "client-consumer-ended", consumer->shard->shard, consumer->handle,
                (uint64_t)-error);
     finish_list(core, &consumer->polls, error);
-    finish_list(core, &consumer->flushes, error);
+    lose_settles(core, consumer, error);
     if (consumer->open_call != NULL) {
         finish_open(core, consumer, error);
         momi_client_consumer_free(core->client, consumer);
@@ -249,21 +317,10 @@ void momi_client_consumer_end(struct momi_core *core,
     effect->error = error;
     consumer->state = CONSUMER_ENDED;
     consumer->error = error;
-    consumer->settles_count = 0;
     momi_client_request_stop(core->client, &consumer->request);
     momi_list_remove(&consumer->dirty_link);
     momi_list_remove(&consumer->shard_link);
     momi_client_timer_set(core->client, &consumer->timer, MOMI_NEVER);
-}
-
-/* Settlements that no answer will come for. In flight: nobody knows; else: not done. */
-static void lose_settles(struct momi_core *core, struct momi_client_consumer *consumer) {
-    finish_list(core, &consumer->flushes,
-                consumer->settles_unanswered > 0 ? MOM_UNKNOWN_OUTCOME : MOM_CONFLICT);
-    consumer->settles_done = consumer->settles_added;
-    consumer->settles_count = 0;
-    consumer->settles_unanswered = 0;
-    consumer->consumes_unanswered = 0;
 }
 
 void momi_client_consumer_lost(struct momi_core *core,
@@ -281,7 +338,7 @@ void momi_client_consumer_lost(struct momi_core *core,
     if (consumer->state == CONSUMER_ATTACHED) {
         momi_client_void_messages(core, consumer, consumer->delivered);
     }
-    lose_settles(core, consumer);
+    lose_settles(core, consumer, MOM_CONFLICT);
     momi_client_request_stop(client, &consumer->request);
     momi_ring_pop_front(&consumer->buffered, consumer->buffered.count);
     momi_map_remove(&client->consumers_by_wire, &consumer->by_wire);
@@ -383,17 +440,18 @@ static void poll_consumer(struct momi_core *core, struct momi_client_consumer *c
     momi_client_consumer_arm(core, consumer);
 }
 
+/* It covers what was settled since the flush before. */
 static void flush_consumer(struct momi_core *core, struct momi_client_consumer *consumer,
                            struct momi_client_call *call) {
-    if (consumer->settles_done >= consumer->settles_added) {
-        momi_client_finish(core, call, MOM_OK, 0, no_text);
-        return;
-    }
+    call->flush_from = consumer->flushed_to;
+    call->flush_at = consumer->settles_added;
+    call->flush_error = consumer->flush_error;
+    consumer->flushed_to = consumer->settles_added;
+    consumer->flush_error = MOM_OK;
     call->state = CALL_STATE_FLUSHING;
     call->consumer = consumer;
-    call->flush_at = consumer->settles_added;
-    call->missed_before = consumer->settles_missed;
     momi_list_push_back(&consumer->flushes, &call->link);
+    check_flushes(core, consumer);
 }
 
 void momi_client_consumer_call(struct momi_core *core, struct momi_client_call *call) {
@@ -481,31 +539,25 @@ static void attached(struct momi_core *core, struct momi_client_consumer *consum
     }
 }
 
-static void check_flushes(struct momi_core *core, struct momi_client_consumer *consumer) {
-    MOMI_LIST_FOR_EACH_SAFE (link, after, &consumer->flushes) {
-        struct momi_client_call *call =
-            MOMI_CONTAINER_OF(link, struct momi_client_call, link);
-        if (consumer->settles_done < call->flush_at) {
-            return;
-        }
-        bool is_missed = consumer->settles_missed != call->missed_before;
-        momi_client_finish(core, call, is_missed ? MOM_CONFLICT : MOM_OK, 0, no_text);
-    }
-}
-
 static void consumed(struct momi_core *core, struct momi_client_consumer *consumer,
                      const struct momi_client_command *command) {
+    uint64_t from = consumer->settles_done;
+    uint64_t to = from + command->settled;
     consumer->consumes_unanswered--;
     consumer->settles_unanswered -= command->settled > 0 ? 1 : 0;
-    if (command->error == MOM_OK) {
-        consumer->credit_acked = command->credit;
-        if (command->value < command->expected) {
-            consumer->settles_missed += command->expected - command->value;
-        }
+    if (command->error != MOM_OK) {
+        note_missed(consumer, from, to, MISSED_ALL, MOM_CONFLICT);
     } else {
-        consumer->settles_missed += command->settled;
+        consumer->credit_acked = command->credit;
+        if (command->value < command->settled && command->expected > 0) {
+            /* Extensions and returns count as well, and may be what came too late. */
+            bool is_sure = command->expected == command->settled;
+            note_missed(consumer, from, to,
+                        command->value == 0 ? MISSED_ALL : MISSED_SOME,
+                        is_sure ? MOM_CONFLICT : MOM_UNKNOWN_OUTCOME);
+        }
     }
-    consumer->settles_done += command->settled;
+    consumer->settles_done = to;
     check_flushes(core, consumer);
     if (command->error == MOM_NOT_FOUND) {
         momi_client_consumer_lost(core, consumer);

@@ -87,7 +87,6 @@ static void merge_last(struct momi_client_consumer *consumer) {
 
 void momi_client_consumer_add_settle(struct momi_client_consumer *consumer,
                                      const struct momi_settle *settle) {
-    consumer->settles_added += settle->count;
     if (consumer->settles_count == consumer->settles_room) {
         size_t room =
             consumer->settles_room == 0 ? SETTLES_ROOM_FIRST : consumer->settles_room * 2;
@@ -95,14 +94,14 @@ void momi_client_consumer_add_settle(struct momi_client_consumer *consumer,
             momi_realloc(consumer->settles, room * sizeof *settles);
         if (settles == NULL) {
             /* Not told: its lease ends, and the message comes again. */
-            consumer->settles_done += settle->count;
-            consumer->settles_missed += settle->count;
+            momi_client_consumer_missed(consumer, MOM_CONFLICT);
             return;
         }
         consumer->settles = settles;
         consumer->settles_room = room;
     }
     consumer->settles[consumer->settles_count++] = *settle;
+    consumer->settles_added += settle->count;
     merge_last(consumer);
 }
 
@@ -121,9 +120,7 @@ void momi_client_consumer_settle(struct momi_core *core, uint64_t handle,
         if (consumer->state == CONSUMER_ATTACHED) {
             momi_client_consumer_add_settle(consumer, &settles[i]);
         } else { /* a lease of an attachment that is gone: too late */
-            consumer->settles_added += settles[i].count;
-            consumer->settles_done += settles[i].count;
-            consumer->settles_missed += settles[i].count;
+            momi_client_consumer_missed(consumer, MOM_CONFLICT);
         }
     }
     if (consumer->state == CONSUMER_ATTACHED) {

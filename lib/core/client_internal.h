@@ -187,9 +187,9 @@ struct momi_client_call {
     struct momi_client_timer timer;
     uint64_t poll_request; /* POLLING: an answer to this request or a later one counts;
                             * UINT64_MAX: it was empty, and waits */
-    uint64_t flush_at;     /* FLUSHING: momi_client_consumer.settles_done to reach */
-    uint64_t
-        missed_before; /* FLUSHING: momi_client_consumer.settles_missed at its start */
+    uint64_t flush_from;   /* FLUSHING: of settles_added, what it covers: from here */
+    uint64_t flush_at;     /* to here */
+    int flush_error;       /* what is known of the settlements in between */
     struct momi_client_request *requests; /* ASKING: owned; one for each shard asked */
     struct momi_buf **pages; /* ASKING: owned; answers, one for each request */
     bool *pages_last;        /* ASKING: owned; nothing comes after that page */
@@ -247,9 +247,10 @@ struct momi_client_consumer {
     /* Settlements. */
     struct momi_settle *settles; /* owned, reused */
     size_t settles_count, settles_room;
-    uint64_t settles_added;  /* messages, ever */
-    uint64_t settles_done;   /* answered, or lost with an attachment */
-    uint64_t settles_missed; /* too late, or lost */
+    uint64_t settles_added; /* messages since it was made, in the order of being told */
+    uint64_t settles_done;  /* of these, answered, or lost with an attachment */
+    uint64_t flushed_to;    /* settles_added when it was flushed last */
+    int flush_error;        /* what is known of the settlements since then */
     uint32_t consumes_unanswered;
     uint32_t settles_unanswered; /* commands among them with settlements */
     /* Calls. */
@@ -435,6 +436,9 @@ void momi_client_consumer_answered(struct momi_core *core,
 /* Polls that wait for messages complete: some are there. */
 void momi_client_consumer_arrived(struct momi_core *core,
                                   struct momi_client_consumer *consumer);
+/* Settlements that the program made came to nothing, or nobody knows: remembered for the
+ * flush that covers them. */
+void momi_client_consumer_missed(struct momi_client_consumer *consumer, int error);
 void momi_client_consumer_add_settle(struct momi_client_consumer *consumer,
                                      const struct momi_settle *settle);
 

@@ -331,6 +331,58 @@ static void flush_waits_for_the_settlements_before_it(void **state) {
     CHECK_DONE(7, MOM_CONFLICT);
 }
 
+static void flush(uint64_t id) { consumer_call(CALL_CONSUMER_FLUSH, id, MOMI_NEVER); }
+
+static void a_flush_speaks_of_its_own_settlements(void **state) {
+    (void)state;
+    uint64_t id = attach(100, 0);
+    deliver(id, 1, 1, 20);
+    fake_begin(); /* two in one command, one of them too late: nobody knows which */
+    taken(20);
+    settle(1001, 1, MOMI_SETTLE_ACK);
+    flush(5);
+    settle(1002, 1, MOMI_SETTLE_ACK);
+    flush(6);
+    fake_end();
+    answer(MOM_OK, 1);
+    CHECK_DONE(5, MOM_UNKNOWN_OUTCOME);
+    CHECK_DONE(6, MOM_UNKNOWN_OUTCOME);
+    fake_begin(); /* answered before the flush is called */
+    settle(1003, 1, MOMI_SETTLE_ACK);
+    fake_end();
+    answer(MOM_OK, 0);
+    fake_begin();
+    settle(1004, 1, MOMI_SETTLE_ACK);
+    flush(7);
+    fake_end();
+    answer(MOM_OK, 1);
+    CHECK_DONE(7, MOM_CONFLICT);
+    fake_begin(); /* and told once */
+    settle(1005, 1, MOMI_SETTLE_ACK);
+    flush(8);
+    fake_end();
+    answer(MOM_OK, 1);
+    CHECK_DONE(8, MOM_OK);
+    fake_begin(); /* an extension that came too late may be an acknowledgement */
+    settle(1006, 1, MOMI_SETTLE_ACK);
+    settle(1007, 1, MOMI_SETTLE_EXTEND);
+    flush(9);
+    fake_end();
+    answer(MOM_OK, 1);
+    CHECK_DONE(9, MOM_UNKNOWN_OUTCOME);
+    fake_begin(); /* after the attachment was lost */
+    settle(1008, 1, MOMI_SETTLE_ACK);
+    fake_end();
+    answer(MOM_NOT_FOUND, 0);
+    fake_begin();
+    settle(1009, 1, MOMI_SETTLE_ACK);
+    flush(10);
+    flush(11);
+    fake_end();
+    CHECK_DONE(10, MOM_CONFLICT);
+    CHECK_DONE(11, MOM_OK);
+}
+
 static void hand_out_is_told_within_a_tenth_of_a_lease(void **state) {
     (void)state;
     uint64_t id = attach(100, 10 * MOMI_S);
@@ -865,6 +917,7 @@ int main(void) {
         CASE(credit_is_told_at_a_quarter),
         CASE(settlements_are_merged_and_gathered),
         CASE(flush_waits_for_the_settlements_before_it),
+        CASE(a_flush_speaks_of_its_own_settlements),
         CASE(hand_out_is_told_within_a_tenth_of_a_lease),
         CASE(an_unread_buffer_goes_back_after_a_lease),
         CASE(a_poll_asks_whether_anything_is_there),

@@ -21,13 +21,20 @@ struct run {
     bool is_verbose;
     bool tells_frames;
     bool checks_hash;
+    bool stops_at_first; /* one job; the first violation ends it and is told in a line */
     int jobs;
     const char *program;
 };
 
+enum { SEED_LIMIT_S = 120 }; /* of real time; a seed that takes longer hangs */
+
 static struct sim_world world;
+static bool is_terse; /* no stories */
 
 static void print_story(void) {
+    if (is_terse) {
+        return;
+    }
     uint64_t from =
         world.story_count > SIM_STORY_LINES ? world.story_count - SIM_STORY_LINES : 0;
     for (uint64_t i = from; i < world.story_count; i++) {
@@ -56,7 +63,9 @@ static bool run_seed(const struct run *run, uint64_t seed, struct sim_totals *to
                                                 : SIM_STORY_TOLD);
     if (!ok) {
         if (!run->is_verbose) {
-            sim_options_print(&options);
+            if (!is_terse) {
+                sim_options_print(&options);
+            }
             print_story();
         }
         printf("VIOLATION seed %llu: %s\n", (unsigned long long)seed, world.failure);
@@ -90,10 +99,10 @@ static bool is_deterministic(const struct run *run, uint64_t seed) {
     X(elections)                                                                         \
     X(leader_changes)                                                                    \
     X(truncations)                                                                       \
-    X(snapshots) X(writes_lost) X(redeliveries) X(config_changes) X(crashes)             \
-        X(partitions) X(closes) X(pauses) X(commands) X(acknowledged) X(delivered)       \
-            X(settled) X(expired) X(checkpoints) X(deleted) X(frames) X(flipped)         \
-                X(faults)
+    X(snapshots)                                                                         \
+    X(writes_lost) X(redeliveries) X(config_changes) X(crashes) X(partitions) X(closes)  \
+        X(pauses) X(commands) X(acknowledged) X(delivered) X(settled) X(expired)         \
+            X(checkpoints) X(deleted) X(frames) X(flipped) X(faults)
 
 static void add(struct sim_totals *sum, const struct sim_totals *one) {
     sum->virtual_us += one->virtual_us;
@@ -142,6 +151,7 @@ struct report {
 static void run_job(const struct run *run, int job, int out) {
     for (uint64_t i = (uint64_t)job; i < run->count; i += (uint64_t)run->jobs) {
         struct report report = {.seed = run->first + i};
+        (void)alarm(SEED_LIMIT_S);
         bool twice = run->checks_hash && i % 64 == 0;
         report.ok = twice ? is_deterministic(run, report.seed)
                           : run_seed(run, report.seed, &report.totals);
@@ -151,6 +161,9 @@ static void run_job(const struct run *run, int job, int out) {
         fflush(stdout);
         if (write(out, &report, sizeof report) != sizeof report) {
             _exit(4);
+        }
+        if (run->stops_at_first && !report.ok) {
+            break;
         }
     }
     _exit(0);
@@ -189,9 +202,12 @@ static uint64_t collect(const struct run *run, const int *in, struct sim_totals 
             add(sum, &report.totals);
         }
     }
-    printf("median seed: %.1f s of virtual time, %llu client commands, %llu faults\n",
-           (double)median(times, done) / 1e6, (unsigned long long)median(commands, done),
-           (unsigned long long)median(faults, done));
+    if (!run->stops_at_first) {
+        printf("median seed: %.1f s of virtual time, %llu client commands, %llu faults\n",
+               (double)median(times, done) / 1e6,
+               (unsigned long long)median(commands, done),
+               (unsigned long long)median(faults, done));
+    }
     free(times);
     free(commands);
     free(faults);
@@ -218,14 +234,22 @@ static int run_range(struct run *run) {
     struct sim_totals sum = {0};
     uint64_t failed = 0;
     uint64_t done = collect(run, in, &sum, &failed);
+    uint64_t crashes = 0;
     for (int job = 0; job < run->jobs; job++) {
         int status = 0;
         waitpid(children[job], &status, 0);
         close(in[job]);
         if (status != 0) {
+            crashes++;
             printf("a job ended with status %d: the seed after its last one crashed\n",
                    status);
         }
+    }
+    if (run->stops_at_first) {
+        bool is_found = failed + crashes > 0;
+        printf("%s after %llu seeds\n", is_found ? "found" : "not found",
+               (unsigned long long)(done + crashes));
+        return is_found ? 1 : 0;
     }
     int zeros = print_totals(&sum, run->count >= 1000);
     failed += run->count - done;
@@ -238,6 +262,8 @@ static int usage(void) {
     puts(
         "mom-sim --seed N [--quiet|--frames]   replays one seed and tells its story\n"
         "mom-sim --seeds A-B | FIRST COUNT     runs a range [--jobs N]\n"
+        "        --stop-at-first               ends with the first violation, in one "
+        "line\n"
         "mom-sim --mutants                     lists the deliberate bugs (mutant build)\n"
         "        --mutant N                    switches one on");
     return 2;
@@ -250,6 +276,10 @@ static int set_mutant(const char *text) {
         if (strcmp(text, momi_mutant_name(i)) == 0) {
             momi_mutant = i;
         }
+    }
+    if (momi_mutant <= 0 || momi_mutant >= MOMI_MUTANTS_END) {
+        printf("there is no mutant %s: --mutants lists them\n", text);
+        return 2;
     }
     return 0;
 #else
@@ -301,6 +331,8 @@ int main(int count, char **arguments) {
             i++;
         } else if (strcmp(arguments[i], "--frames") == 0) {
             run.tells_frames = true;
+        } else if (strcmp(arguments[i], "--stop-at-first") == 0) {
+            run.stops_at_first = true;
         } else if (strcmp(arguments[i], "--quiet") == 0) {
             run.is_verbose = false;
         } else if (strcmp(arguments[i], "--mutants") == 0) {
@@ -316,6 +348,11 @@ int main(int count, char **arguments) {
     }
     if (!has_work) {
         return usage();
+    }
+    if (run.stops_at_first) {
+        run.jobs = 1;
+        run.checks_hash = false;
+        is_terse = true;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     momi_panic_set_hook(panicked, NULL);

@@ -101,8 +101,7 @@ static bool load_part(struct momi_shard *shard, struct momi_slice payload) {
 static bool finish_records(struct momi_shard *shard) {
     struct momi_snapshot_receive *receive = &shard->receive;
     const struct momi_shard_header *header = &receive->header;
-    if (!receive->has_header || header->applied < shard->applied ||
-        header->applied < shard->raft.commit) {
+    if (!receive->has_header || header->applied < shard->raft.commit) {
         return false;
     }
     bool ok = shard->is_registry
@@ -135,6 +134,9 @@ void momi_shard_snapshot_records(struct momi_shard *shard, uint64_t node,
     bool ok = load_part(shard, frame->payload);
     receive->part_next++;
     momi_trace(shard->core, "RECORDS", shard->id, frame->number, ok);
+    if (receive->has_header && shard->raft.commit >= receive->header.applied) {
+        return; /* more is here already: momi_shard_receive_turn says so */
+    }
     if (ok && (frame->flags & MOMI_FLAG_LAST) != 0) {
         ok = finish_records(shard);
     }

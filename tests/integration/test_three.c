@@ -12,7 +12,7 @@ static void every_node_sends_and_receives(void **state) {
     struct mesh mesh;
     mesh_open(&mesh, 3);
     for (size_t i = 0; i < mesh.count; i++) {
-        char queue[16];
+        char queue[32];
         snprintf(queue, sizeof queue, "queue-%zu", i);
         mom_node *sender = mesh.nodes[i];
         mom_node *receiver = mesh.nodes[(i + 1) % mesh.count];

@@ -277,7 +277,9 @@ static bool has_bytes(struct momi_raft *raft, struct momi_progress *progress,
     to = to < last ? to : last;
     bool is_waiting = progress->is_reading && progress->next <= progress->read_to &&
                       raft->now_us - progress->read_us < RAFT_READ_RETRY_US;
-    if (!is_waiting) {
+    if (is_waiting) {
+        read(user, progress->next); /* it may have come, and was not kept in the log */
+    } else {
         for (uint64_t index = progress->next; index <= to; index++) {
             if (momi_log_buf(&raft->log, index) == NULL) {
                 read(user, index);
@@ -287,7 +289,8 @@ static bool has_bytes(struct momi_raft *raft, struct momi_progress *progress,
         progress->read_to = to;
         progress->read_us = raft->now_us;
     }
-    return false;
+    /* What was filled in is sent in this turn: at its end a full cache drops it again. */
+    return momi_log_buf(&raft->log, progress->next) != NULL;
 }
 
 /* One frame from `next` on, with as many entries as fit and are in memory; none when

@@ -70,8 +70,9 @@ static const char receive_help[] =
     "  --output FILE        instead of standard output\n"
     "A message is acknowledged after it was written; if that fails, it comes again.\n";
 static const char subscribe_help[] =
-    "  --as NAME            create or continue a lasting subscription; without it, a\n"
-    "                       temporary one\n"
+    "  --as NAME            create or continue a lasting subscription (with --filter, "
+    "of\n"
+    "                       these filters); without it, a temporary one\n"
     "  --filter PATTERN     words with dots between; * is one word, # any number\n"
     "  --from first|new|SEQUENCE|TIME   where a new subscription starts; new. TIME is\n"
     "                       2026-01-31, 2026-01-31T12:00:00Z, or -10m: so long ago\n"

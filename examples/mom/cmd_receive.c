@@ -58,14 +58,22 @@ int cmd_subscribe(struct cli *cli) {
         name = own_name;
         subscription->temporary = true;
     }
-    int error =
-        mom_subscription_create(cli->node, topic, name, subscription, cli->timeout_ms);
-    mom_subscription_options_free(subscription);
-    if (error == 0) {
-        receiving_consumer_options(&receiving, &options);
+    receiving_consumer_options(&receiving, &options);
+    /* Without filters, one that is there is continued whatever its filters are. */
+    int error = MOM_NOT_SUBSCRIBED;
+    if (!subscription->temporary && subscription->filters_count == 0) {
         error = mom_subscription_consumer(cli->node, topic, name, &options,
                                           cli->timeout_ms, &consumer);
     }
+    if (error == MOM_NOT_SUBSCRIBED) {
+        error = mom_subscription_create(cli->node, topic, name, subscription,
+                                        cli->timeout_ms);
+        if (error == 0) {
+            error = mom_subscription_consumer(cli->node, topic, name, &options,
+                                              cli->timeout_ms, &consumer);
+        }
+    }
+    mom_subscription_options_free(subscription);
     return error == 0 ? receiving_run(&receiving, consumer)
                       : fail_subscription(cli, error, topic, name);
 }

@@ -127,6 +127,7 @@ test_alone() {
     expect 0 --data "$d" publish greetings first --key a.x
     expect 0 --data "$d" publish greetings second --key b.x
     expect 0 --data "$d" subscribe greetings --as me --filter 'a.*' --wait 0 && prints $'first\n'
+    expect 3 --data "$d" subscribe greetings --as me --wait 0
     expect 0 --data "$d" subscribe greetings --from first --count 2 && prints $'first\nsecond\n'
     expect 3 --data "$d" subscribe greetings --wait 0
     expect 0 --data "$d" subscription list greetings && prints $'me\n'

@@ -382,4 +382,36 @@ static inline void fake_lane(uint64_t node, bool is_up) {
     fake_end();
 }
 
+/* The first of its type in the turn; NULL: none. */
+static inline const struct momi_effect *fake_effect_of(enum momi_effect_type type) {
+    for (size_t i = 0; i < fake.effects.count; i++) {
+        if (fake.effects.list[i].type == type) {
+            return &fake.effects.list[i];
+        }
+    }
+    return NULL;
+}
+
+/* The question that the turn sent last; NULL: none. */
+static inline const struct momi_frame *fake_query_sent(void) {
+    const struct momi_frame *found = NULL;
+    for (size_t i = 0; i < fake.sent_count; i++) {
+        if (fake.sent[i].frame->type == FRAME_QUERY) {
+            found = fake.sent[i].frame;
+        }
+    }
+    return found;
+}
+static inline void fake_reply(uint64_t request, int error, uint64_t number) {
+    struct momi_frame frame = {.type = FRAME_QUERY_REPLY,
+                               .shard = 1,
+                               .counter = request,
+                               .error = error,
+                               .number = number,
+                               .flags = MOMI_FLAG_LAST};
+    fake_begin();
+    fake_frame(2, &frame);
+    fake_end();
+}
+
 #endif

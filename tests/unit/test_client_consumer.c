@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Consumers and questions of the client half (M4, M5, M7, M10). */
+/* Consumers of the client half (M4, M5, M7). */
 #include "client_fake.h"
-
-#include "core/info.h"
 
 enum { Q_MAX = 64, HANDLE = 77 };
 
@@ -136,15 +134,6 @@ static void deliver(uint64_t consumer, uint64_t term, uint64_t delivery, uint32_
     fake_end();
 }
 
-static const struct momi_effect *effect_of(enum momi_effect_type type) {
-    for (size_t i = 0; i < fake.effects.count; i++) {
-        if (fake.effects.list[i].type == type) {
-            return &fake.effects.list[i];
-        }
-    }
-    return NULL;
-}
-
 static void taken(uint64_t number) {
     struct momi_event event = {.type = EV_CONSUMER_TAKEN,
                                .now_us = fake.core.now_us,
@@ -163,49 +152,27 @@ static void settle(uint64_t counter, uint32_t count, enum momi_settle_action act
     momi_client_event(&fake.core, &event);
 }
 
-static const struct momi_frame *query_sent(void) {
-    const struct momi_frame *found = NULL;
-    for (size_t i = 0; i < fake.sent_count; i++) {
-        if (fake.sent[i].frame->type == FRAME_QUERY) {
-            found = fake.sent[i].frame;
-        }
-    }
-    return found;
-}
-static void reply(uint64_t request, int error, uint64_t number) {
-    struct momi_frame frame = {.type = FRAME_QUERY_REPLY,
-                               .shard = 1,
-                               .counter = request,
-                               .error = error,
-                               .number = number,
-                               .flags = MOMI_FLAG_LAST};
-    fake_begin();
-    fake_frame(2, &frame);
-    fake_end();
-}
-
-/* --- deliveries and credit
- * --------------------------------------------------------------- */
+/* --- deliveries and credit ------------------------------------------------------ */
 
 static void messages_come_once_from_the_latest_term(void **state) {
     (void)state;
     uint64_t id = attach(100, 0);
     deliver(id, 5, 1, 3);
-    const struct momi_effect *effect = effect_of(FX_MESSAGES);
+    const struct momi_effect *effect = fake_effect_of(FX_MESSAGES);
     assert_non_null(effect);
     CHECK_EQ(effect->token, HANDLE);
     CHECK_EQ(effect->value, 3);
     CHECK_EQ(effect->delivery->runs_count, 1);
     CHECK_EQ(effect->delivery->payload.data, effect->delivery->buf->data);
     deliver(id, 5, 1, 3);
-    assert_null(effect_of(FX_MESSAGES));
+    assert_null(fake_effect_of(FX_MESSAGES));
     deliver(id, 4, 4, 1);
-    assert_null(effect_of(FX_MESSAGES));
+    assert_null(fake_effect_of(FX_MESSAGES));
     deliver(id + 9, 5, 4, 1);
-    assert_null(effect_of(FX_MESSAGES));
+    assert_null(fake_effect_of(FX_MESSAGES));
     /* Overlap: the front is cut; gaps are fine. */
     deliver(id, 6, 2, 5);
-    effect = effect_of(FX_MESSAGES);
+    effect = fake_effect_of(FX_MESSAGES);
     assert_non_null(effect);
     const struct momi_delivery_run *run = &effect->delivery->runs[0];
     CHECK_EQ(run->delivery, 4);
@@ -217,9 +184,9 @@ static void messages_come_once_from_the_latest_term(void **state) {
     CHECK_EQ(record.body.data[0], 4);
     CHECK_EQ(run->bytes, effect->delivery->payload.size);
     deliver(id, 6, 10, 1);
-    assert_non_null(effect_of(FX_MESSAGES));
+    assert_non_null(fake_effect_of(FX_MESSAGES));
     deliver(id, 6, 100, 2); /* beyond the credit */
-    assert_null(effect_of(FX_MESSAGES));
+    assert_null(fake_effect_of(FX_MESSAGES));
     CHECK_EQ(fake.core.counters.frames_dropped, 1);
 }
 
@@ -244,7 +211,7 @@ static void malformed_deliveries_are_dropped(void **state) {
     runs[0].delivery = UINT64_MAX;
     fake_frame(2, &frame);
     fake_end();
-    assert_null(effect_of(FX_MESSAGES));
+    assert_null(fake_effect_of(FX_MESSAGES));
     CHECK_EQ(fake.core.counters.frames_dropped, 3);
 }
 
@@ -411,12 +378,12 @@ static void an_unread_buffer_goes_back_after_a_lease(void **state) {
     const struct momi_effect *effect = NULL;
     while (effect == NULL) {
         fake_at(momi_client_deadline(&fake.core));
-        effect = effect_of(FX_MESSAGES);
+        effect = fake_effect_of(FX_MESSAGES);
         if (commands_sent() > 0 && effect == NULL) {
             answer(MOM_OK, 0);
         }
-        if (query_sent() != NULL) {
-            reply(query_sent()->counter, MOM_EMPTY, 4);
+        if (fake_query_sent() != NULL) {
+            fake_reply(fake_query_sent()->counter, MOM_EMPTY, 4);
         }
     }
     CHECK_EQ(fake.core.now_us, from_us + 10 * MOMI_S);
@@ -436,8 +403,7 @@ static void an_unread_buffer_goes_back_after_a_lease(void **state) {
     CHECK_EQ(sent_consume().credit, 104);
 }
 
-/* --- empty
- * ---------------------------------------------------------------------------------- */
+/* --- empty ---------------------------------------------------------------------- */
 
 static void a_poll_asks_whether_anything_is_there(void **state) {
     (void)state;
@@ -445,21 +411,21 @@ static void a_poll_asks_whether_anything_is_there(void **state) {
     fake_begin();
     consumer_call(CALL_CONSUMER_POLL, 5, fake.core.now_us + MOMI_S);
     fake_end();
-    const struct momi_frame *query = query_sent();
+    const struct momi_frame *query = fake_query_sent();
     assert_non_null(query);
     CHECK_EQ(query->kind, QUERY_EMPTY);
     CHECK_EQ(query->consumer, id);
     CHECK_EQ(query->number, 0);
     uint64_t request = query->counter;
-    reply(request + 100, MOM_EMPTY, 0);
+    fake_reply(request + 100, MOM_EMPTY, 0);
     CHECK_NOTHING_DONE();
-    reply(request, MOM_EMPTY, 0);
+    fake_reply(request, MOM_EMPTY, 0);
     CHECK_DONE(5, MOM_EMPTY);
     /* Something is on its way: OK when it is here. */
     fake_begin();
     consumer_call(CALL_CONSUMER_POLL, 6, fake.core.now_us + MOMI_S);
     fake_end();
-    reply(query_sent()->counter, MOM_OK, 2);
+    fake_reply(fake_query_sent()->counter, MOM_OK, 2);
     CHECK_NOTHING_DONE();
     CHECK_EQ(fake_sent_of(FRAME_QUERY), 0);
     deliver(id, 1, 1, 2);
@@ -491,7 +457,7 @@ static void who_gave_up_waiting_loses_its_credit_after_a_second(void **state) {
     fake_begin();
     consumer_call(CALL_CONSUMER_POLL, 5, MOMI_NEVER);
     fake_end();
-    reply(query_sent()->counter, MOM_EMPTY, 0);
+    fake_reply(fake_query_sent()->counter, MOM_EMPTY, 0);
     CHECK_NOTHING_DONE(); /* it waits */
     CHECK_EQ(fake_sent_of(FRAME_QUERY), 0);
     fake_begin();
@@ -501,8 +467,8 @@ static void who_gave_up_waiting_loses_its_credit_after_a_second(void **state) {
     uint64_t from_us = fake.core.now_us;
     while (commands_sent() == 0) {
         fake_at(momi_client_deadline(&fake.core));
-        if (commands_sent() == 0 && query_sent() != NULL) {
-            reply(query_sent()->counter, MOM_EMPTY, 0);
+        if (commands_sent() == 0 && fake_query_sent() != NULL) {
+            fake_reply(fake_query_sent()->counter, MOM_EMPTY, 0);
         }
         CHECK(fake.core.now_us <= from_us + MOMI_S);
     }
@@ -531,20 +497,19 @@ static void a_poll_without_answer_times_out(void **state) {
     CHECK_DONE(5, MOM_TIMEOUT);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------ */
+/* --- life ----------------------------------------------------------------------- */
 
 static void a_new_leader_is_told_the_last_delivery(void **state) {
     (void)state;
     uint64_t id = attach(100, 0);
     deliver(id, 1, 1, 7);
     fake_not_leader(2, 1, 3);
-    const struct momi_frame *query = query_sent();
+    const struct momi_frame *query = fake_query_sent();
     assert_non_null(query);
     CHECK_EQ(query->kind, QUERY_EMPTY);
     CHECK_EQ(query->number, 7);
     fake_lane(3, true); /* and so is one whose lane was replaced */
-    CHECK_EQ(query_sent()->number, 7);
+    CHECK_EQ(fake_query_sent()->number, 7);
 }
 
 static void a_quiet_leader_is_asked_each_second(void **state) {
@@ -554,9 +519,9 @@ static void a_quiet_leader_is_asked_each_second(void **state) {
     size_t queries = 0;
     while (fake.core.now_us < from_us + 10 * MOMI_S) {
         fake_at(momi_client_deadline(&fake.core));
-        if (query_sent() != NULL) {
+        if (fake_query_sent() != NULL) {
             queries++;
-            reply(query_sent()->counter, MOM_EMPTY, 0);
+            fake_reply(fake_query_sent()->counter, MOM_EMPTY, 0);
         }
     }
     CHECK(queries >= 8);
@@ -574,7 +539,7 @@ static void a_detached_consumer_attaches_again(void **state) {
     fake_end();
     answer(MOM_NOT_FOUND, 0);
     CHECK_DONE(5, MOM_CONFLICT);
-    const struct momi_effect *effect = effect_of(FX_MESSAGES);
+    const struct momi_effect *effect = fake_effect_of(FX_MESSAGES);
     assert_non_null(effect);
     CHECK_EQ(effect->delivery->runs_count, 0);
     CHECK_EQ(effect->value, 7);
@@ -586,9 +551,9 @@ static void a_detached_consumer_attaches_again(void **state) {
     CHECK_EQ(body.credit, 100);
     answer(MOM_OK, 0);
     deliver(id, 1, 8, 1);
-    assert_null(effect_of(FX_MESSAGES)); /* of the old attachment */
+    assert_null(fake_effect_of(FX_MESSAGES)); /* of the old attachment */
     deliver(body.consumer, 1, 1, 2);
-    effect = effect_of(FX_MESSAGES);
+    effect = fake_effect_of(FX_MESSAGES);
     assert_non_null(effect);
     CHECK_EQ(effect->value, 9); /* towards the program numbers only grow */
     CHECK_EQ(effect->delivery->runs[0].delivery, 8);
@@ -623,7 +588,7 @@ static void an_expired_session_attaches_again(void **state) {
     fake_frame(2, &unknown);
     fake_end();
     CHECK_DONE(5, MOM_UNKNOWN_OUTCOME);
-    assert_non_null(effect_of(FX_MESSAGES));
+    assert_non_null(fake_effect_of(FX_MESSAGES));
     fake_session.index++;
     fake_opened(2, 1);
     struct momi_command commands[Q_MAX];
@@ -647,7 +612,7 @@ static void an_ended_consumer_says_so_to_later_calls(void **state) {
     fake_frame(2, &ended);
     fake_end();
     CHECK_DONE(5, MOM_NOT_FOUND);
-    const struct momi_effect *effect = effect_of(FX_CONSUMER_ENDED);
+    const struct momi_effect *effect = fake_effect_of(FX_CONSUMER_ENDED);
     assert_non_null(effect);
     CHECK_EQ(effect->token, HANDLE);
     CHECK_ERR(effect->error, MOM_NOT_FOUND);
@@ -677,7 +642,7 @@ static void close_settles_and_detaches(void **state) {
     CHECK_EQ(consume_of(&commands[0]).handed, 2);
     CHECK_EQ(commands[1].type, CMD_CONSUMER_DETACH);
     deliver(id, 1, 6, 1);
-    assert_null(effect_of(FX_MESSAGES));
+    assert_null(fake_effect_of(FX_MESSAGES));
     answer(MOM_OK, 1);
     CHECK_NOTHING_DONE();
     answer(MOM_OK, 0);
@@ -709,7 +674,7 @@ static void a_missing_queue_ends_the_open(void **state) {
     number_next = 1;
     answer(MOM_NOT_FOUND, 0);
     CHECK_DONE(1, MOM_NOT_FOUND);
-    assert_null(effect_of(FX_CONSUMER_ENDED));
+    assert_null(fake_effect_of(FX_CONSUMER_ENDED));
     CHECK(momi_list_empty(&fake.core.client->consumers));
 }
 
@@ -739,163 +704,11 @@ static void consumes_do_not_break_up_gathered_publishes(void **state) {
     CHECK_EQ(commands[0].number, 9);
 }
 
-/* --- lists
- * --------------------------------------------------------------------------------------
- */
-
-static struct momi_buf *page_of(uint32_t shard, const char *const *names, size_t count) {
-    struct momi_bytes bytes = {0};
-    for (size_t i = 0; i < count; i++) {
-        struct momi_stream_info info = {.kind = MOMI_KIND_QUEUE,
-                                        .name = momi_slice_str(names[i]),
-                                        .id = i + 1,
-                                        .next_sequence = 1,
-                                        .first_sequence = 1};
-        momi_info_put_stream(&bytes, &info);
-    }
-    struct momi_place_info place = {.shard = shard, .leader = shard * 10};
-    momi_info_put_place(&bytes, &place);
-    struct momi_buf *page = momi_buf_copy(momi_bytes_slice(&bytes));
-    momi_bytes_free(&bytes);
-    return page;
-}
-
-static void list_reply(uint64_t request, uint32_t shard, const char *const *names,
-                       size_t count, uint32_t flags) {
-    struct momi_buf *page = page_of(shard, names, count);
-    struct momi_frame frame = {.type = FRAME_QUERY_REPLY,
-                               .shard = shard,
-                               .counter = request,
-                               .flags = flags,
-                               .payload = momi_buf_slice(page)};
-    fake_frame(2, &frame);
-    momi_buf_release(page);
-}
-
-static uint64_t list_request(uint32_t shard) {
-    for (size_t i = 0; i < fake.sent_count; i++) {
-        const struct momi_frame *frame = fake.sent[i].frame;
-        if (frame->type == FRAME_QUERY && frame->shard == shard) {
-            CHECK_EQ(frame->kind, QUERY_LIST);
-            CHECK_EQ(frame->count, MOMI_KIND_QUEUE);
-            return frame->counter;
-        }
-    }
-    fail();
-    return 0;
-}
-
-static struct momi_call list_call(uint64_t deadline_us) {
-    return (struct momi_call){
-        .type = CALL_LIST, .id = 5, .deadline_us = deadline_us, .kind = MOMI_KIND_QUEUE};
-}
-
-static void a_list_is_merged_by_name_and_says_where(void **state) {
-    (void)state;
-    fake.shards_count = 3;
-    struct momi_call call = list_call(MOMI_NEVER);
-    fake_begin();
-    fake_call(&call);
-    fake_end();
-    uint64_t requests[3] = {list_request(1), list_request(2), list_request(3)};
-    static const char *const first[] = {"b", "c", "x"};
-    static const char *const second[] = {"a", "c", "d"};
-    fake_begin();
-    list_reply(requests[0], 1, first, 3, MOMI_FLAG_LAST);
-    list_reply(requests[2], 3, NULL, 0, MOMI_FLAG_LAST);
-    fake_end();
-    CHECK_EQ(fake.done_count, 0);
-    fake_begin();
-    list_reply(requests[1], 2, second, 3, MOMI_FLAG_LAST);
-    fake_end();
-    const struct momi_effect *effect = effect_of(FX_COMPLETE);
-    assert_non_null(effect);
-    CHECK_OK(effect->completion.error);
-    CHECK_EQ(effect->completion.sequence, 0);
-    struct momi_arena arena = {0};
-    struct momi_info_list list;
-    CHECK_OK(momi_info_decode(effect->completion.body, &arena, &list));
-    static const char *const expected[] = {"a", "b", "c", "d", "x"};
-    static const uint32_t places[] = {2, 1, 1, 2, 1};
-    CHECK_EQ(list.streams_count, 5);
-    for (size_t i = 0; i < 5; i++) {
-        CHECK(momi_slice_equal(list.streams[i].name, momi_slice_str(expected[i])));
-        CHECK_EQ(list.streams[i].place.shard, places[i]);
-    }
-    momi_arena_free(&arena);
-}
-
-static void a_page_ends_where_a_shard_may_have_more(void **state) {
-    (void)state;
-    fake.shards_count = 2;
-    struct momi_call call = list_call(MOMI_NEVER);
-    fake_begin();
-    fake_call(&call);
-    fake_end();
-    uint64_t requests[2] = {list_request(1), list_request(2)};
-    static const char *const first[] = {"a", "c"};
-    static const char *const second[] = {"b", "d", "e"};
-    fake_begin();
-    list_reply(requests[0], 1, first, 2, 0);
-    list_reply(requests[1], 2, second, 3, MOMI_FLAG_LAST);
-    fake_end();
-    const struct momi_effect *effect = effect_of(FX_COMPLETE);
-    CHECK_EQ(effect->completion.sequence, 1);
-    struct momi_arena arena = {0};
-    struct momi_info_list list;
-    CHECK_OK(momi_info_decode(effect->completion.body, &arena, &list));
-    CHECK_EQ(list.streams_count, 3);
-    CHECK(momi_slice_equal(list.streams[2].name, momi_slice_str("c")));
-    momi_arena_free(&arena);
-}
-
-static void a_silent_shard_makes_a_list_unavailable(void **state) {
-    (void)state;
-    fake.shards_count = 3;
-    fake.leaders[2] = 0;
-    struct momi_call call = list_call(fake.core.now_us + MOMI_S);
-    fake_begin();
-    fake_call(&call);
-    fake_end();
-    uint64_t request = list_request(1);
-    fake_begin();
-    list_reply(request, 1, NULL, 0, MOMI_FLAG_LAST);
-    fake_end();
-    fake_run_until(fake.core.now_us + 2 * MOMI_S);
-    CHECK_DONE(5, MOM_UNAVAILABLE);
-    CHECK_STR(fake.text, "no answer of shard 2,3");
-}
-
-static void a_question_follows_the_leader(void **state) {
-    (void)state;
-    struct momi_call call = {.type = CALL_DESCRIBE,
-                             .id = 5,
-                             .deadline_us = MOMI_NEVER,
-                             .kind = MOMI_KIND_TOPIC,
-                             .name = momi_slice_str("t"),
-                             .subscription = momi_slice_str("s")};
-    fake_begin();
-    fake_call(&call);
-    fake_end();
-    uint64_t request = query_sent()->counter;
-    fake_not_leader(2, 1, 3);
-    const struct momi_frame *query = query_sent();
-    assert_non_null(query);
-    CHECK_EQ(query->counter, request);
-    CHECK_EQ(query->kind, QUERY_DESCRIBE);
-    CHECK_EQ(query->count, MOMI_KIND_TOPIC);
-    CHECK(momi_slice_equal(query->name, momi_slice_str("t")));
-    CHECK(momi_slice_equal(query->detail, momi_slice_str("s")));
-    reply(request, MOM_NOT_SUBSCRIBED, 0);
-    CHECK_DONE(5, MOM_NOT_SUBSCRIBED);
-    reply(request, MOM_OK, 0);
-    CHECK_NOTHING_DONE();
-}
-
 static void closing_ends_every_call(void **state) {
     (void)state;
     (void)attach(100, 0);
-    struct momi_call list = list_call(MOMI_NEVER);
+    struct momi_call list = {
+        .type = CALL_LIST, .id = 5, .deadline_us = MOMI_NEVER, .kind = MOMI_KIND_QUEUE};
     fake_begin();
     fake_call(&list);
     consumer_call(CALL_CONSUMER_POLL, 6, MOMI_NEVER);
@@ -933,10 +746,6 @@ int main(void) {
         CASE(an_open_given_up_is_detached_when_it_succeeds),
         CASE(a_missing_queue_ends_the_open),
         CASE(consumes_do_not_break_up_gathered_publishes),
-        CASE(a_list_is_merged_by_name_and_says_where),
-        CASE(a_page_ends_where_a_shard_may_have_more),
-        CASE(a_silent_shard_makes_a_list_unavailable),
-        CASE(a_question_follows_the_leader),
         CASE(closing_ends_every_call),
     };
     return cmocka_run_group_tests_name("client consumers", tests, NULL, NULL);

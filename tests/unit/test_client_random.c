@@ -87,8 +87,7 @@ static void broken(const char *what) {
     }
 }
 
-/* --- the network
- * --------------------------------------------------------------------------- */
+/* --- the network ---------------------------------------------------------------- */
 
 static void fly(uint64_t node, bool to_client, const struct momi_frame *frame,
                 struct momi_slice payload) {
@@ -146,8 +145,7 @@ static void turn(void) {
     after_turn();
 }
 
-/* --- leaders
- * ---------------------------------------------------------------------------------- */
+/* --- leaders -------------------------------------------------------------------- */
 
 static void apply_publish(const struct momi_command *command,
                           struct fake_result *result) {
@@ -280,9 +278,7 @@ static void leader_frame(uint64_t node, const struct momi_frame *frame) {
     }
 }
 
-/* --- steps
- * ----------------------------------------------------------------------------------------
- */
+/* --- steps ---------------------------------------------------------------------- */
 
 /* The oldest frame of a drawn lane arrives. */
 static void deliver_one(void) {

@@ -15,9 +15,7 @@ int momi_check_stream(const char *name, const char *argument) {
     return momi_check_pointer(name, argument); /* the rest of it the core checks */
 }
 
-int momi_check_subscription(const char *name) {
-    return momi_check_pointer(name, "name");
-}
+int momi_check_subscription(const char *name) { return momi_check_pointer(name, "name"); }
 
 int momi_check_wait(int timeout_ms, uint64_t *deadline_us) {
     if (timeout_ms < MOM_FOREVER) {

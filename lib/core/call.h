@@ -16,18 +16,18 @@ enum momi_call_type {
     CALL_STREAM_PURGE,
     CALL_SUBSCRIPTION_CREATE,
     CALL_SUBSCRIPTION_DELETE,
-    CALL_CONSUMER_OPEN, /* `consumer` is the shell's handle: it names the consumer in
-                           events and effects */
+    CALL_CONSUMER_OPEN,  /* `consumer` is the shell's handle: it names the consumer in
+                            events and effects */
     CALL_CONSUMER_CLOSE, /* the handle is forgotten at once */
-    /* A receive that found its buffer empty (M7). OK as soon as messages are there. With a
-     * deadline: EMPTY as soon as the leader says that nothing is there, TIMEOUT if it does
-     * not say so in time. With MOMI_NEVER: waits, until EV_CALL_CANCEL (TIMEOUT). When it
-     * ends without messages the program has given up: unless it polls or takes again within
-     * a second, unused credit is taken back (M4). */
+    /* A receive that found its buffer empty (M7). OK as soon as messages are there. With
+     * a deadline: EMPTY as soon as the leader says that nothing is there, TIMEOUT if it
+     * does not say so in time. With MOMI_NEVER: waits, until EV_CALL_CANCEL (TIMEOUT).
+     * When it ends without messages the program has given up: unless it polls or takes
+     * again within a second, unused credit is taken back (M4). */
     CALL_CONSUMER_POLL,
-    /* Completes when every settlement made before it is committed. CONFLICT: some of those
-     * made since the flush before came too late, their leases had ended. UNKNOWN_OUTCOME:
-     * that may be so. */
+    /* Completes when every settlement made before it is committed. CONFLICT: some of
+     * those made since the flush before came too late, their leases had ended.
+     * UNKNOWN_OUTCOME: that may be so. */
     CALL_CONSUMER_FLUSH,
     CALL_DESCRIBE,
     /* Streams of a kind in the whole mesh, sorted by name, from behind `name` on, a page
@@ -67,9 +67,10 @@ struct momi_call {
     struct momi_slice subscription;
     bool if_missing; /* creates: an existing one with the same options is OK */
     bool create;     /* publish: create the stream when it is missing (U16) */
-    /* CALL_PUBLISH: encoded message records (entry.h), each with its checksum. One call has
-     * at most MOMI_COMMAND_MESSAGES_MAX of them in MOMI_RECORD_BYTES_MAX; their sequences
-     * follow each other. With a deadline of now it is FULL rather than wait for room (S5). */
+    /* CALL_PUBLISH: encoded message records (entry.h), each with its checksum. One call
+     * has at most MOMI_COMMAND_MESSAGES_MAX of them in MOMI_RECORD_BYTES_MAX; their
+     * sequences follow each other. With a deadline of now it is FULL rather than wait for
+     * room (S5). */
     uint32_t records_count;
     struct momi_slice records;
     struct momi_stream_options options; /* CALL_STREAM_CREATE */

@@ -151,7 +151,8 @@ struct momi_plan {
 void momi_shard_plan(struct momi_core *core, uint32_t shard,
                      const struct momi_plan *plan);
 bool momi_shard_is_leader(const struct momi_core *core, uint32_t shard);
-/* Entries that a replica is behind the leader's last; known to the leader only, else 0. */
+/* Entries that a replica is behind the leader's last; known to the leader only, else 0.
+ */
 uint64_t momi_shard_lag(const struct momi_core *core, uint32_t shard, uint64_t replica);
 /* Proposes a command without session (the registry's, ticks); false: not a serving
  * leader. `body` is copied. */

@@ -29,15 +29,16 @@ enum momi_effect_type {
     FX_SCAN,  /* checkpoint records of (`shard`, `side`) after key `from`, at most `value`
                * bytes; the first scan of  a `session` opens a store snapshot that
                * FX_SCAN_END releases */
-    FX_SCAN_END,       /* `token` is the scan session */
-    FX_DIAL,           /* `address`, expecting node `node` (0: whoever is there) */
-    FX_HANGUP,         /* close the lane to `node` */
-    FX_IDENTITY,       /* make `mesh` durable as the mesh of this directory (D1) */
-    FX_COMPLETE,       /* call `token` is done: `completion` */
-    /* Messages for consumer `token`: `delivery`, up to delivery number `value`. Without runs:
-     * buffered messages up to `value` are void (given back, or their leases are gone); the
-     * program drops those that it has not taken. Numbers grow for the whole life of a
-     * consumer. The structure of the records is checked, their checksums are not. */
+    FX_SCAN_END, /* `token` is the scan session */
+    FX_DIAL,     /* `address`, expecting node `node` (0: whoever is there) */
+    FX_HANGUP,   /* close the lane to `node` */
+    FX_IDENTITY, /* make `mesh` durable as the mesh of this directory (D1) */
+    FX_COMPLETE, /* call `token` is done: `completion` */
+    /* Messages for consumer `token`: `delivery`, up to delivery number `value`. Without
+     * runs: buffered messages up to `value` are void (given back, or their leases are
+     * gone); the program drops those that it has not taken. Numbers grow for the whole
+     * life of a consumer. The structure of the records is checked, their checksums are
+     * not. */
     FX_MESSAGES,
     FX_CONSUMER_ENDED, /* consumer `token` ended by itself: `error` (NOT_FOUND: its stream
                           was deleted) */

@@ -267,7 +267,8 @@ static void note_refusal(struct momi_core *core, const struct momi_frame *frame)
     mesh->refused_error = frame->error;
     momi_text_add(&text, "the mesh refused this node: ");
     momi_text_add_slice(&text, frame->detail);
-    if (error_before != mesh->refused_error || strcmp(before, mesh->refused_text) != 0) {
+    if (error_before != mesh->refused_error ||
+        !momi_slice_equal(momi_slice_str(before), momi_slice_str(mesh->refused_text))) {
         momi_core_notice(core, MOMI_NOTICE_REFUSED, 0, core->config.node,
                          mesh->refused_text);
     }

@@ -188,7 +188,8 @@ static void note_rejection(struct momi_raft *raft, struct momi_progress *progres
     uint64_t at =
         high <= low ? high : momi_log_find_term(&raft->log, low, high, frame->log_term);
     if (at > progress->match && momi_log_term(&raft->log, at) > frame->log_term) {
-        at--; /* even the lowest entry we know is not the follower's: it needs a snapshot */
+        at--; /* even the lowest entry we know is not the follower's: it needs a snapshot
+               */
     }
     if (progress->state == PROGRESS_PROBE && at + 1 >= progress->next) {
         return; /* an old one: the answer to the probe under way points lower */

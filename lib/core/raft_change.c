@@ -302,8 +302,9 @@ void momi_raft_install(struct momi_raft *raft, uint64_t index, uint64_t term,
     bool is_kept = momi_log_term(&raft->log, index) == term && index > 0 &&
                    index <= momi_log_last(&raft->log);
     if (!is_kept) {
-        /* What is here above the old commit is not what was installed (R6). The keys up to
-         * `index` are the shard's to delete: it has put the snapshot's live entries there. */
+        /* What is here above the old commit is not what was installed (R6). The keys up
+         * to `index` are the shard's to delete: it has put the snapshot's live entries
+         * there. */
         if (momi_log_last(&raft->log) > before) {
             momi_raft_forget(raft, before + 1, effects);
         }

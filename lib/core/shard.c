@@ -293,7 +293,8 @@ void momi_shard_raft_changed(struct momi_shard *shard) {
     }
     if (raft->truncated_from != 0 && shard->receive.is_on &&
         shard->receive.fetch_next > raft->truncated_from) {
-        /* Entries fetched for an install went with the tail of the log: ask for them again. */
+        /* Entries fetched for an install went with the tail of the log: ask for them
+         * again. */
         shard->receive.fetch_next = raft->truncated_from;
         shard->receive.fetch_last = 0;
     }

@@ -102,14 +102,14 @@ enum {
     X(ENTRIES,                                                                           \
       F_RAFT | F_INDEX | F_LOG_TERM | F_COUNTER | F_NUMBER | F_FLAGS | F_ERROR |         \
           F_COUNT | F_PAYLOAD,                                                           \
-      "entries that were fetched; payload: `count` times (u32 size, u64 index, entry)")             \
+      "entries that were fetched; payload: `count` times (u32 size, u64 index, entry)")  \
     X(SESSION_OPEN, F_SHARD | F_COUNTER | F_NUMBER | F_FLAGS,                            \
       "opens a session (S1); number: of the opening")                                    \
     X(SESSION_OPENED, F_CLIENT | F_NUMBER | F_EPOCH | F_FLAGS,                           \
       "the session, or why there is none")                                               \
     X(COMMANDS, F_SHARD | F_SESSION | F_COUNTER | F_NUMBER | F_COUNT | F_PAYLOAD,        \
       "commands of one session as they go into the log")                                 \
-    X(RESULTS, F_CLIENT | F_INDEX | F_NUMBER | F_EPOCH | F_FLAGS | F_COUNT | F_PAYLOAD,            \
+    X(RESULTS, F_CLIENT | F_INDEX | F_NUMBER | F_EPOCH | F_FLAGS | F_COUNT | F_PAYLOAD,  \
       "outcomes of commands, or that the session is not known")                          \
     X(DELIVER,                                                                           \
       F_SHARD | F_TERM | F_SESSION | F_CONSUMER | F_EPOCH | F_NUMBER | F_COUNTER |       \

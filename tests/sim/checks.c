@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "world.h"
 
-enum { SHARDS = 32, HASH_EVERY = 13 };
+enum { SHARDS = 32, HASH_EVERY = 13, STATE_EVERY = 19 };
 
 struct numbers {
     uint64_t *at;
@@ -164,6 +164,11 @@ void sim_checks_step(struct sim_world *world, uint32_t node) {
         check_hash(world, node,
                    (uint32_t)(checks->steps / HASH_EVERY % (world->options.shards + 1)));
     }
+    if (checks->steps % STATE_EVERY == 0) {
+        sim_machines_check(
+            world, node,
+            1 + (uint32_t)(checks->steps / STATE_EVERY % world->options.shards));
+    }
 }
 
 void sim_checks_final(struct sim_world *world) {
@@ -171,6 +176,9 @@ void sim_checks_final(struct sim_world *world) {
         for (uint32_t shard = 0;
              sim_node_is_up(world, node) && shard <= world->options.shards; shard++) {
             check_hash(world, node, shard);
+            if (shard != MOMI_REGISTRY_SHARD) {
+                sim_machines_check(world, node, shard);
+            }
         }
     }
 }

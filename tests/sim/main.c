@@ -100,9 +100,10 @@ static bool is_deterministic(const struct run *run, uint64_t seed) {
     X(leader_changes)                                                                    \
     X(truncations)                                                                       \
     X(snapshots)                                                                         \
-    X(writes_lost) X(redeliveries) X(config_changes) X(crashes) X(partitions) X(closes)  \
-        X(pauses) X(commands) X(acknowledged) X(delivered) X(settled) X(expired)         \
-            X(checkpoints) X(deleted) X(frames) X(flipped) X(faults)
+    X(writes_lost)                                                                       \
+    X(redeliveries) X(config_changes) X(crashes) X(partitions) X(closes) X(pauses)       \
+        X(commands) X(acknowledged) X(delivered) X(settled) X(expired) X(checkpoints)    \
+            X(deleted) X(frames) X(flipped) X(faults)
 
 static void add(struct sim_totals *sum, const struct sim_totals *one) {
     sum->virtual_us += one->virtual_us;
@@ -327,7 +328,8 @@ int main(int count, char **arguments) {
             i += parse_range(&run, next, i + 2 < count ? arguments[i + 2] : NULL) ? 2 : 1;
             has_work = true;
         } else if (strcmp(arguments[i], "--jobs") == 0 && next != NULL) {
-            run.jobs = atoi(next) < 1 ? 1 : atoi(next) > 64 ? 64 : atoi(next);
+            long jobs = strtol(next, NULL, 10);
+            run.jobs = jobs < 1 ? 1 : jobs > 64 ? 64 : (int)jobs;
             i++;
         } else if (strcmp(arguments[i], "--frames") == 0) {
             run.tells_frames = true;

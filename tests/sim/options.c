@@ -75,6 +75,9 @@ void sim_options_draw(struct sim_options *options, uint64_t seed) {
         options->crash_us = 5 * MOMI_S;
     }
     options->commands_min = 200;
+    options->side = some(rng, 60);
+    options->late_groups =
+        options->topics > 0 && some(rng, 50) ? (uint32_t)sim_draw(rng, 1, 2) : 0;
 }
 
 void sim_options_print(const struct sim_options *o) {
@@ -107,6 +110,8 @@ void sim_options_print(const struct sim_options *o) {
            (unsigned long long)o->client_crash_us / 1000,
            (unsigned long long)o->restart_max_us / 1000, o->drift_ppm,
            (unsigned long long)o->clock_jump_us / 1000);
-    printf("  programs: publishers %u consumers %u queues %u topics %u\n", o->publishers,
-           o->consumers, o->queues, o->topics);
+    printf(
+        "  programs: publishers %u consumers %u queues %u topics %u, late groups %u%s\n",
+        o->publishers, o->consumers, o->queues, o->topics, o->late_groups,
+        o->side ? ", side queue" : "");
 }

@@ -55,6 +55,7 @@ struct group {
     char subscription[8]; /* empty for a queue */
     const char *filter;   /* NULL: everything */
     bool is_created;
+    uint64_t late_us; /* created then, from the topic's first message on; 0: at once */
 };
 
 /* A message in a consumer's hands. */
@@ -117,8 +118,13 @@ static bool group_wants(const struct group *group, uint8_t key) {
     return key == 0 || key == 1 || key == 3; /* "a.#" */
 }
 
-static void add_stream(struct sim_programs *programs, enum momi_kind kind,
-                       uint32_t number) {
+static uint64_t draw_late(struct sim_world *world) {
+    return sim_draw(&world->rng_program, 2 * MOMI_S, world->options.run_us * 2 / 3);
+}
+
+static void add_stream(struct sim_world *world, struct sim_programs *programs,
+                       enum momi_kind kind, uint32_t number) {
+    uint32_t late = world->options.late_groups;
     struct stream *stream = &programs->streams[programs->streams_count];
     stream->kind = kind;
     memcpy(stream->name, kind == MOMI_KIND_QUEUE ? "q0" : "t0", 3);
@@ -133,6 +139,7 @@ static void add_stream(struct sim_programs *programs, enum momi_kind kind,
             memcpy(group->subscription, "s0", 3);
             group->subscription[1] = (char)('0' + i);
             group->filter = filters[i];
+            group->late_us = i < late ? draw_late(world) : 0;
         } else {
             group->is_created = true; /* with its queue */
         }
@@ -154,10 +161,10 @@ enum program_kind { PROGRAM_SET_UP, PROGRAM_PUBLISHER, PROGRAM_CONSUMER };
 struct sim_programs *sim_programs_new(struct sim_world *world) {
     struct sim_programs *programs = momi_must_calloc(1, sizeof *programs);
     for (uint32_t i = 0; i < world->options.queues; i++) {
-        add_stream(programs, MOMI_KIND_QUEUE, i);
+        add_stream(world, programs, MOMI_KIND_QUEUE, i);
     }
     for (uint32_t i = 0; i < world->options.topics; i++) {
-        add_stream(programs, MOMI_KIND_TOPIC, i);
+        add_stream(world, programs, MOMI_KIND_TOPIC, i);
     }
     programs->publishers_count = world->options.publishers;
     for (uint32_t i = 0; i < programs->publishers_count; i++) {
@@ -260,6 +267,7 @@ static void create_subscription(struct sim_world *world, uint32_t which, uint32_
         .name = momi_slice_str(world->programs->streams[group->stream].name),
         .subscription = momi_slice_str(group->subscription),
         .if_missing = true,
+        .from = group->late_us != 0 ? MOMI_FROM_FIRST : MOMI_FROM_NEW,
         .filters = &filter,
         .filters_count = 1};
     make_call(world, call, &request);
@@ -282,7 +290,8 @@ static void set_up(struct sim_world *world) {
         if (!programs->groups[i].is_created &&
             programs->streams[programs->groups[i].stream].is_created) {
             is_done = false;
-            if (may_act(world, node)) {
+            if (may_act(world, node) &&
+                (world->now_us >= programs->groups[i].late_us || programs->is_calm)) {
                 create_subscription(world, i, node);
             }
         }
@@ -298,7 +307,8 @@ static bool is_ready(const struct sim_programs *programs, uint32_t which) {
     const struct stream *stream = &programs->streams[which];
     bool ready = stream->is_created;
     for (uint32_t i = 0; i < stream->groups_count; i++) {
-        ready = ready && programs->groups[stream->first_group + i].is_created;
+        const struct group *group = &programs->groups[stream->first_group + i];
+        ready = ready && (group->is_created || group->late_us != 0);
     }
     return ready;
 }
@@ -525,7 +535,8 @@ static void consumer_acts(struct sim_world *world, uint32_t who) {
             consumer->node = draw_node(world);
         }
     } else if (consumer->state == CONSUMER_CLOSED) {
-        if (is_ready(programs, programs->groups[consumer->group].stream)) {
+        if (is_ready(programs, programs->groups[consumer->group].stream) &&
+            programs->groups[consumer->group].is_created) {
             open_consumer(world, who);
         }
     } else if (consumer->state == CONSUMER_OPEN) {
@@ -572,8 +583,8 @@ static void deliver(struct sim_world *world, struct consumer *consumer,
                  held->publisher, held->counter, (unsigned long long)message->sequence,
                  (unsigned long long)sequence);
     } else if (message->consumed[g] && held->token.counter > message->token[g]) {
-        sim_fail(world, "p%u:%u was consumed in group %u and comes again", held->publisher,
-                 held->counter, g);
+        sim_fail(world, "p%u:%u was consumed in group %u and comes again",
+                 held->publisher, held->counter, g);
     } else if (message->token[g] == held->token.counter) {
         sim_fail(world, "p%u:%u comes to group %u twice with token %llu", held->publisher,
                  held->counter, g, (unsigned long long)held->token.counter);
@@ -610,6 +621,10 @@ static struct consumer *find_consumer(struct sim_programs *programs, uint32_t no
 void sim_programs_messages(struct sim_world *world, uint32_t node,
                            const struct momi_effect *effect) {
     struct sim_programs *programs = world->programs;
+    if (effect->token >= SIM_SIDE_FIRST) {
+        sim_side_messages(world, effect);
+        return;
+    }
     struct consumer *consumer = find_consumer(programs, node, effect->token);
     if (consumer == NULL) {
         return;
@@ -653,6 +668,10 @@ void sim_programs_messages(struct sim_world *world, uint32_t node,
 
 void sim_programs_ended(struct sim_world *world, uint32_t node,
                         const struct momi_effect *effect) {
+    if (effect->token >= SIM_SIDE_FIRST) {
+        sim_side_ended(world, effect);
+        return;
+    }
     struct consumer *consumer = find_consumer(world->programs, node, effect->token);
     if (consumer != NULL) {
         sim_say(world, "consumer %llu ended: %s", (unsigned long long)effect->token,
@@ -723,6 +742,10 @@ static void complete(struct sim_world *world, struct call *call,
 
 void sim_programs_completed(struct sim_world *world, uint32_t node,
                             const struct momi_effect *effect) {
+    if (effect->token >= SIM_SIDE_FIRST) {
+        sim_side_completed(world, effect);
+        return;
+    }
     for (uint32_t i = 0; i < CALLS_MAX; i++) {
         struct call *call = &world->programs->calls[i];
         if (call->id == effect->token && call->id != 0) {
@@ -740,6 +763,7 @@ void sim_programs_completed(struct sim_world *world, uint32_t node,
 
 void sim_programs_node_down(struct sim_world *world, uint32_t node) {
     static const struct momi_completion unknown = {.error = MOM_UNKNOWN_OUTCOME};
+    sim_side_node_down(world, node);
     for (uint32_t i = 0; i < CALLS_MAX; i++) {
         struct call *call = &world->programs->calls[i];
         if (call->id != 0 && call->node == node) {
@@ -761,6 +785,10 @@ void sim_programs_node_up(struct sim_world *world, uint32_t node) {
 }
 
 void sim_programs_task(struct sim_world *world, struct sim_task *task) {
+    if (task->a >= SIM_SIDE_FIRST) {
+        sim_side_task(world, task);
+        return;
+    }
     switch ((enum program_kind)task->a) {
     case PROGRAM_SET_UP:
         set_up(world);
@@ -779,6 +807,7 @@ void sim_programs_task(struct sim_world *world, struct sim_task *task) {
 
 void sim_programs_calm(struct sim_world *world) {
     world->programs->is_calm = true;
+    sim_side_calm(world);
     world->programs->quiet_since_us = world->now_us;
 }
 
@@ -813,8 +842,8 @@ bool sim_programs_are_done(struct sim_world *world) {
             return false;
         }
     }
-    for (uint32_t i = 0; i < programs->streams_count; i++) {
-        if (!is_ready(programs, i)) {
+    for (uint32_t i = 0; i < programs->groups_count; i++) {
+        if (!programs->groups[i].is_created) {
             return false;
         }
     }
@@ -823,7 +852,7 @@ bool sim_programs_are_done(struct sim_world *world) {
             return false;
         }
     }
-    return count_missing(programs) == 0;
+    return count_missing(programs) == 0 && sim_side_is_done(world);
 }
 
 void sim_programs_say_waiting(struct sim_world *world) {
@@ -844,6 +873,7 @@ void sim_programs_say_waiting(struct sim_world *world) {
                 i, consumer->group, consumer->node, (unsigned long long)consumer->handle,
                 (int)consumer->state, consumer->held_count);
     }
+    sim_side_say_waiting(world);
     sim_say(world, "%llu acknowledged messages are not consumed",
             (unsigned long long)count_missing(programs));
 }

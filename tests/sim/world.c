@@ -277,7 +277,8 @@ static void say_groups(struct sim_world *world, const struct momi_machine *machi
                 const struct momi_consumer *consumer =
                     MOMI_CONTAINER_OF(to, struct momi_consumer, group_link);
                 sim_say(world,
-                        "    consumer %llu of node %llu: credit %llu delivered %llu sent %llu "
+                        "    consumer %llu of node %llu: credit %llu delivered %llu sent "
+                        "%llu "
                         "handed %llu leased %llu%s",
                         (unsigned long long)consumer->id,
                         (unsigned long long)consumer->session->node,
@@ -402,6 +403,7 @@ static void set_up(struct sim_world *world) {
     momi_rng_seed(&world->rng_fault, seed + 3);
     momi_rng_seed(&world->rng_program, seed + 4);
     momi_rng_seed(&world->rng_node, seed + 5);
+    momi_rng_seed(&world->rng_side, seed + 6);
     world->nodes_count = options->stores + options->clients;
     for (uint32_t i = 0; i < world->nodes_count; i++) {
         struct sim_node *node = &world->nodes[i];
@@ -415,7 +417,9 @@ static void set_up(struct sim_world *world) {
         node->id = 100 + i; /* until its first start */
     }
     world->programs = sim_programs_new(world);
+    world->side = sim_side_new(world);
     world->checks = sim_checks_new();
+    world->machines = sim_machines_new();
     for (uint32_t i = 0; i < world->nodes_count; i++) {
         if (!world->nodes[i].is_late) {
             sim_task_add(world, sim_draw(&world->rng_node, 0, 100 * MOMI_MS),
@@ -463,6 +467,8 @@ void sim_world_free(struct sim_world *world) {
     momi_heap_free(&world->heap);
     momi_arena_free(&world->arena);
     sim_programs_free(world->programs);
+    sim_side_free(world->side);
     sim_checks_free(world->checks);
+    sim_machines_free(world->machines);
     world->has_failed = failed;
 }

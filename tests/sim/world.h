@@ -54,6 +54,8 @@ struct sim_options {
     uint64_t checkpoint_log_bytes, log_behind_bytes;
     /* Programs. */
     uint32_t publishers, consumers, queues, topics;
+    bool side;            /* the queue of side.c */
+    uint32_t late_groups; /* subscriptions that are created late, from the beginning */
     uint32_t commands_min;
 };
 
@@ -139,7 +141,7 @@ struct sim_world {
     uint64_t now_us;
     uint64_t spins; /* tasks since time moved last */
     uint64_t sequence;
-    struct momi_rng rng_net, rng_disk, rng_fault, rng_program, rng_node;
+    struct momi_rng rng_net, rng_disk, rng_fault, rng_program, rng_node, rng_side;
     struct sim_node nodes[SIM_NODES_MAX];
     uint32_t nodes_count;
     struct sim_lane lanes[SIM_NODES_MAX][SIM_NODES_MAX]; /* [lower][higher] */
@@ -154,7 +156,9 @@ struct sim_world {
     bool is_verbose;
     bool tells_frames; /* every frame is in the story */
     struct sim_programs *programs;
+    struct sim_side *side;
     struct sim_checks *checks;
+    struct sim_machines *machines;
     struct momi_arena arena; /* decoding */
 };
 
@@ -223,6 +227,25 @@ bool sim_programs_are_done(struct sim_world *world);    /* everything settled */
 void sim_programs_say_waiting(struct sim_world *world); /* why they are not done */
 void sim_programs_judge(
     struct sim_world *world); /* the checkers over the whole history */
+
+/* side.c: one queue with an exact model; its calls and consumers have ids from
+ * SIM_SIDE_FIRST on */
+#define SIM_SIDE_FIRST (1ull << 40)
+struct sim_side *sim_side_new(struct sim_world *world);
+void sim_side_free(struct sim_side *side);
+void sim_side_task(struct sim_world *world, const struct sim_task *task);
+void sim_side_completed(struct sim_world *world, const struct momi_effect *effect);
+void sim_side_messages(struct sim_world *world, const struct momi_effect *effect);
+void sim_side_ended(struct sim_world *world, const struct momi_effect *effect);
+void sim_side_node_down(struct sim_world *world, uint32_t node);
+void sim_side_calm(struct sim_world *world);
+bool sim_side_is_done(const struct sim_world *world);
+void sim_side_say_waiting(struct sim_world *world);
+
+/* machines.c: the state machine of a replica, and what was seen of it before */
+struct sim_machines *sim_machines_new(void);
+void sim_machines_free(struct sim_machines *machines);
+void sim_machines_check(struct sim_world *world, uint32_t node, uint32_t shard);
 
 /* checks.c: invariants of the cores, after every step */
 struct sim_checks *sim_checks_new(void);

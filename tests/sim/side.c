@@ -38,6 +38,8 @@ enum what {
     OPEN,
     FLUSH
 };
+static const char *const whats[] = {"create",   "delete",  "publish", "purge",
+                                    "describe", "observe", "open",    "flush"};
 enum outcome { OUTCOME_OPEN, OUTCOME_ACKED, OUTCOME_REFUSED, OUTCOME_UNKNOWN };
 enum reader_state { READER_CLOSED, READER_OPENING, READER_OPEN };
 
@@ -199,6 +201,11 @@ static void make(struct sim_world *world, const struct call *call,
                  struct momi_call *request) {
     request->id = call->id;
     world->totals.commands++;
+    if (world->tells_frames) {
+        sim_say(world, "side call %llu (%s) from n%u, consumer %llu",
+                (unsigned long long)(call->id - SIM_SIDE_FIRST), whats[call->what],
+                call->node, (unsigned long long)request->consumer);
+    }
     struct momi_event event = {.type = EV_CALL, .call = request};
     sim_node_event(world, call->node, &event);
 }
@@ -619,20 +626,25 @@ static bool read_body(const struct sim_side *side, struct momi_slice body,
            momi_load_le32(body.data + 8) == ~(*message * 31);
 }
 
-static void comes(struct sim_world *world, const struct reader *reader,
+static void comes(struct sim_world *world, struct reader *reader,
                   const struct held *held) {
     struct sim_side *side = world->side;
     struct message *message = &side->messages[held->message];
     bool is_dead = reader == &side->readers[READERS - 1];
     uint64_t token = held->token.counter;
     world->totals.delivered++;
+    if (world->tells_frames) {
+        sim_say(world, "side message %u (x%u, generation %u) comes to %llu, token %llu",
+                held->message, message->queue, message->generation,
+                (unsigned long long)reader->handle, (unsigned long long)token);
+    }
     const char *wrong = NULL;
     if (message->queue != reader->queue) {
         wrong = "comes from another queue";
     } else if (message->outcome == OUTCOME_REFUSED) {
         wrong = "was refused and is delivered";
     } else if (!is_dead && reader->generation != 0 &&
-               reader->generation != message->generation) {
+               reader->generation > message->generation) {
         wrong = "comes from a queue that was deleted";
     } else if (message->token == token) {
         wrong = "comes twice with one token";
@@ -648,6 +660,12 @@ static void comes(struct sim_world *world, const struct reader *reader,
     }
     if (is_dead && message->dead == 0) {
         message->dead = token;
+    }
+    if (!is_dead && reader->generation < message->generation) {
+        /* It was detached while its queue was deleted and made again: attached anew by
+         * the library, it goes on with the new one. */
+        reader->generation = message->generation;
+        reader->must_end = false;
     }
     if (token > message->token) {
         message->token = token;
@@ -723,6 +741,11 @@ void sim_side_ended(struct sim_world *world, const struct momi_effect *effect) {
 static void complete(struct sim_world *world, struct call *call,
                      const struct momi_completion *done) {
     struct call ended = *call;
+    if (world->tells_frames) {
+        sim_say(world, "side call %llu (%s) on n%u: %s",
+                (unsigned long long)(call->id - SIM_SIDE_FIRST), whats[call->what],
+                call->node, mom_err_name(done->error));
+    }
     call->id = 0;
     call->settled = NULL;
     if (ended.what == OBSERVE) {
@@ -816,8 +839,6 @@ bool sim_side_is_done(const struct sim_world *world) {
 }
 
 void sim_side_say_waiting(struct sim_world *world) {
-    static const char *const whats[] = {"create",   "delete",  "publish", "purge",
-                                        "describe", "observe", "open",    "flush"};
     const struct sim_side *side = world->side;
     if (!side->is_on) {
         return;

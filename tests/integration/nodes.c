@@ -2,7 +2,10 @@
 /* See nodes.h. */
 #include "integration/nodes.h"
 
+#include <mom/mom.h>
+
 #include <ftw.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 void nodes_scratch(char path[DIR_BYTES]) {
@@ -26,6 +29,18 @@ void nodes_scratch_remove(const char *path) {
 void nodes_path(char path[DIR_BYTES], const char *scratch, const char *name) {
     int size = snprintf(path, DIR_BYTES, "%s/%s", scratch, name);
     CHECK(size > 0 && size < DIR_BYTES);
+}
+
+void nodes_copy(const char *source, const char *target) {
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        execlp("cp", "cp", "-a", source, target, (char *)NULL);
+        _exit(127);
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
 }
 
 static void print_line(mom_log_level level, const char *id, const char *group,

@@ -18,6 +18,9 @@ void nodes_scratch(char path[DIR_BYTES]);
 void nodes_scratch_remove(const char *path);
 void nodes_path(char path[DIR_BYTES], const char *scratch, const char *name);
 
+/* Copies a directory with everything in it; `target` must not exist. */
+void nodes_copy(const char *source, const char *target);
+
 /* Prints log lines when MOM_TEST_LOG is set. */
 void nodes_log(mom_options *options);
 

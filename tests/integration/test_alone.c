@@ -283,6 +283,30 @@ static void a_directory_belongs_to_one_node_at_a_time(void **state) {
     CHECK_ERR(mom_open(&options, &second), MOM_IO);
 }
 
+/* D2, D3: an older database under a newer mark has lost what was acknowledged. */
+static void a_store_that_lost_promises_is_corrupt_where_it_is_alone(void **state) {
+    (void)state;
+    char database[DIR_BYTES];
+    char older[DIR_BYTES];
+    mom_node *node = nodes_open_alone(dir);
+    CHECK_OK(mom_queue_create(node, "q", NULL, WAIT_MS));
+    CHECK_OK(mom_close(node, WAIT_MS));
+    nodes_path(database, dir, "db");
+    nodes_path(older, scratch, "older");
+    nodes_copy(database, older);
+    node = nodes_open_alone(dir);
+    send_in_order(node, "q", "m", 0, 10);
+    CHECK_OK(mom_close(node, WAIT_MS));
+    nodes_scratch_remove(database);
+    nodes_copy(older, database);
+    mom_options options;
+    mom_options_init(&options);
+    options.data_dir = dir;
+    CHECK_ERR(mom_open(&options, &node), MOM_CORRUPT);
+    CHECK(strlen(mom_last_error_text()) > 0);
+    CHECK_ERR(mom_open(&options, &node), MOM_CORRUPT); /* and stays so */
+}
+
 static void a_forked_child_gets_closed(void **state) {
     (void)state;
     mom_node *node = nodes_open_alone(dir);
@@ -577,6 +601,7 @@ int main(void) {
         ALONE(wrong_calls_say_what_is_wrong),
         ALONE(options_that_do_not_fit_are_named),
         ALONE(a_directory_belongs_to_one_node_at_a_time),
+        ALONE(a_store_that_lost_promises_is_corrupt_where_it_is_alone),
         ALONE(a_forked_child_gets_closed),
         ALONE(waiting_ends_at_its_deadline),
         ALONE(a_client_without_a_mesh_says_what_it_waits_for),

@@ -3,6 +3,8 @@
  * Three store nodes and clients in one process, over ipc: everything works on every node,
  * and goes on when the leader closes and when it comes back.
  */
+#include <unistd.h>
+
 #include "integration/nodes.h"
 
 enum { MESSAGES = 200 };
@@ -74,6 +76,40 @@ static void service_goes_on_when_the_leader_closes_and_returns(void **state) {
     receive_in_order(consumer, "w", 3 * MESSAGES);
     CHECK_OK(mom_consumer_close(consumer, WAIT_MS));
     CHECK_OK(mom_close(client, WAIT_MS));
+    mesh_close(&mesh);
+}
+
+/* D3: it comes back to its mesh as someone else; what it had is kept aside. */
+static void a_node_that_lost_promises_returns_under_a_new_id(void **state) {
+    (void)state;
+    struct mesh mesh;
+    char dir[DIR_BYTES];
+    char database[DIR_BYTES];
+    char older[DIR_BYTES];
+    char kept[DIR_BYTES];
+    mesh_open(&mesh, 3);
+    CHECK_OK(mom_queue_create(mesh.nodes[0], "q", NULL, WAIT_MS));
+    uint64_t id = mom_node_id(mesh.nodes[2]);
+    mesh_close_node(&mesh, 2);
+    nodes_path(dir, mesh.scratch, "three");
+    nodes_path(database, dir, "db");
+    nodes_path(older, mesh.scratch, "older");
+    nodes_path(kept, dir, "kept-1");
+    nodes_copy(database, older);
+    mesh_open_node(&mesh, 2);
+    mesh_wait_ready(&mesh);
+    send_in_order(mesh.nodes[2], "q", "m", 0, MESSAGES);
+    mesh_close_node(&mesh, 2);
+    nodes_scratch_remove(database);
+    nodes_copy(older, database);
+    mesh_open_node(&mesh, 2);
+    mesh_wait_ready(&mesh);
+    CHECK(mom_node_id(mesh.nodes[2]) != id);
+    CHECK_EQ(access(kept, F_OK), 0);
+    mom_consumer *consumer;
+    CHECK_OK(mom_queue_consumer(mesh.nodes[2], "q", NULL, WAIT_MS, &consumer));
+    receive_in_order(consumer, "m", MESSAGES);
+    CHECK_OK(mom_consumer_close(consumer, WAIT_MS));
     mesh_close(&mesh);
 }
 
@@ -187,6 +223,7 @@ int main(void) {
         TEST(every_node_sends_and_receives),
         TEST(lists_and_descriptions_are_the_same_on_every_node),
         TEST(service_goes_on_when_the_leader_closes_and_returns),
+        TEST(a_node_that_lost_promises_returns_under_a_new_id),
         TEST(a_topic_reaches_matching_subscriptions_on_other_nodes),
         TEST(deleting_a_queue_ends_a_consumer_that_waits),
         TEST(a_large_message_passes_whole),

@@ -407,8 +407,9 @@ static void propose_session_ends(struct momi_shard *shard) {
             }
             continue;
         }
-        if (session->node == shard->core->config.node) {
-            session->heard_us = now_us; /* our own client half is as alive as we are */
+        if (session->node == shard->core->config.node || session->heard_us == 0) {
+            /* Our own client half is as alive as we are; one just opened is heard now. */
+            session->heard_us = now_us;
         }
         bool is_down = session->lane_down_us != 0 &&
                        now_us >= session->lane_down_us + MOMI_DETACH_CLOSED_US;

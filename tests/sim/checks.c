@@ -159,6 +159,7 @@ void sim_checks_step(struct sim_world *world, uint32_t node) {
         if (view.is_leader) {
             check_leader(world, node, shard, &view);
         }
+        sim_replicas_check_quorum(world, node, shard);
     }
     if (checks->steps % HASH_EVERY == 0) {
         check_hash(world, node,

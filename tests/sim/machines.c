@@ -173,6 +173,14 @@ void sim_machines_check(struct sim_world *world, uint32_t node, uint32_t shard) 
                  shard, (unsigned long long)(machine->elapsed_us / 1000),
                  (unsigned long long)(world->now_us / 1000));
     }
+    MOMI_LIST_FOR_EACH (link, &machine->sessions) {
+        const struct momi_session *session =
+            MOMI_CONTAINER_OF(link, struct momi_session, link);
+        if (session->incarnation == 0 || session->opening == 0) {
+            sim_fail(world, "n%u shard %u: session %llu was never opened", node, shard,
+                     (unsigned long long)session->id.index);
+        }
+    }
     MOMI_LIST_FOR_EACH (link, &machine->streams) {
         const struct momi_stream *stream =
             MOMI_CONTAINER_OF(link, struct momi_stream, link);

@@ -43,6 +43,21 @@ static void draw_network(struct sim_options *options, struct momi_rng *rng) {
     options->partition_us = some(rng, 35) ? sim_draw(rng, 3 * MOMI_S, 15 * MOMI_S) : 0;
 }
 
+/* Elections follow each other faster than most things end: short crashes, cuts and
+ * pauses, and disks that are slow at times. */
+static void draw_storm(struct sim_options *options, struct momi_rng *rng) {
+    options->crash_us = sim_draw(rng, 300 * MOMI_MS, 2 * MOMI_S);
+    options->crash_all_us = some(rng, 40) ? sim_draw(rng, 2 * MOMI_S, 8 * MOMI_S) : 0;
+    options->pause_us = some(rng, 40) ? sim_draw(rng, 1 * MOMI_S, 4 * MOMI_S) : 0;
+    options->partition_us =
+        some(rng, 70) ? sim_draw(rng, 500 * MOMI_MS, 3 * MOMI_S) : options->partition_us;
+    options->lane_close_us = some(rng, 50) ? sim_draw(rng, 200 * MOMI_MS, 2 * MOMI_S) : 0;
+    options->transfer_us = some(rng, 20) ? sim_draw(rng, 2 * MOMI_S, 6 * MOMI_S) : 0;
+    options->restart_max_us = sim_draw(rng, 2 * MOMI_MS, 600 * MOMI_MS);
+    options->sync_max_us += some(rng, 50) ? sim_draw(rng, 5000, 60000) : 0;
+    options->slow_sync_ppm = some(rng, 50) ? (uint32_t)sim_draw(rng, 1000, 60000) : 0;
+}
+
 void sim_options_draw(struct sim_options *options, uint64_t seed) {
     struct momi_rng own;
     struct momi_rng *rng = &own;
@@ -76,6 +91,10 @@ void sim_options_draw(struct sim_options *options, uint64_t seed) {
     }
     options->commands_min = 200;
     options->side = some(rng, 60);
+    options->storm = some(rng, 12);
+    if (options->storm) {
+        draw_storm(options, rng);
+    }
     options->late_groups =
         options->topics > 0 && some(rng, 50) ? (uint32_t)sim_draw(rng, 1, 2) : 0;
 }
@@ -85,7 +104,10 @@ void sim_options_print(const struct sim_options *o) {
            "%llu ms\n",
            (unsigned long long)o->seed, o->stores, o->late_stores, o->clients, o->shards,
            o->copies, o->form ? "form" : "alone+join",
-           o->liveness ? "liveness" : "safety", (unsigned long long)o->run_us / 1000);
+           o->storm      ? "storm"
+           : o->liveness ? "liveness"
+                         : "safety",
+           (unsigned long long)o->run_us / 1000);
     printf("  net: delay %llu..%llu us slow %u loss %u duplicate %u reorder %u flip %u "
            "ppm, lanes "
            "close %llu ms, "

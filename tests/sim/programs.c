@@ -852,7 +852,8 @@ bool sim_programs_are_done(struct sim_world *world) {
             return false;
         }
     }
-    return count_missing(programs) == 0 && sim_side_is_done(world);
+    return count_missing(programs) == 0 && sim_side_is_done(world) &&
+           sim_replicas_uneven(world) == NULL;
 }
 
 void sim_programs_say_waiting(struct sim_world *world) {
@@ -874,6 +875,10 @@ void sim_programs_say_waiting(struct sim_world *world) {
                 (int)consumer->state, consumer->held_count);
     }
     sim_side_say_waiting(world);
+    const char *uneven = sim_replicas_uneven(world);
+    if (uneven != NULL) {
+        sim_say(world, "%s", uneven);
+    }
     sim_say(world, "%llu acknowledged messages are not consumed",
             (unsigned long long)count_missing(programs));
 }

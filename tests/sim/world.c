@@ -190,7 +190,9 @@ static void fault_comes(struct sim_world *world, enum fault fault) {
         }
         break;
     case FAULT_PAUSE:
-        sim_node_pause(world, node, sim_draw(rng, 50 * MOMI_MS, 5 * MOMI_S));
+        sim_node_pause(world, node,
+                       sim_draw(rng, 50 * MOMI_MS,
+                                world->options.storm ? 900 * MOMI_MS : 5 * MOMI_S));
         break;
     case FAULT_LANE: {
         uint32_t peer = (uint32_t)sim_draw(rng, 0, world->nodes_count - 1);
@@ -201,8 +203,10 @@ static void fault_comes(struct sim_world *world, enum fault fault) {
     }
     case FAULT_PARTITION:
         sim_net_partition(world);
-        sim_task_add(world, sim_draw(rng, 100 * MOMI_MS, 8 * MOMI_S), TASK_HEAL,
-                     world->partition_id, 0, 0);
+        sim_task_add(world,
+                     sim_draw(rng, 100 * MOMI_MS,
+                              world->options.storm ? 1500 * MOMI_MS : 8 * MOMI_S),
+                     TASK_HEAL, world->partition_id, 0, 0);
         break;
     case FAULT_CLOSE:
         sim_node_close(world, node);

@@ -24,6 +24,7 @@ enum {
     SIM_NODES_MAX = 12,
     SIM_STORY_LINES = 400,
     SIM_STORY_WIDTH = 160,
+    SIM_UNHEARD_SHARDS = 32,
 };
 
 /* Which faults exist in a run and how strong they are; drawn from the seed, most runs
@@ -49,6 +50,7 @@ struct sim_options {
         client_crash_us; /* mean time between; 0: none */
     uint64_t restart_max_us;
     uint64_t transfer_us; /* clean close and reopen of a node */
+    bool storm;           /* short faults, one after the other: elections without end */
     uint32_t drift_ppm;
     uint64_t clock_jump_us; /* wall clock jumps */
     uint64_t checkpoint_log_bytes, log_behind_bytes;
@@ -159,6 +161,8 @@ struct sim_world {
     struct sim_side *side;
     struct sim_checks *checks;
     struct sim_machines *machines;
+    /* replicas.c: own time at which a leader first saw that it hears no quorum */
+    uint64_t unheard_since_us[SIM_NODES_MAX][SIM_UNHEARD_SHARDS];
     struct momi_arena arena; /* decoding */
 };
 
@@ -246,6 +250,10 @@ void sim_side_say_waiting(struct sim_world *world);
 struct sim_machines *sim_machines_new(void);
 void sim_machines_free(struct sim_machines *machines);
 void sim_machines_check(struct sim_world *world, uint32_t node, uint32_t shard);
+
+/* replicas.c */
+void sim_replicas_check_quorum(struct sim_world *world, uint32_t node, uint32_t shard);
+const char *sim_replicas_uneven(const struct sim_world *world);
 
 /* checks.c: invariants of the cores, after every step */
 struct sim_checks *sim_checks_new(void);

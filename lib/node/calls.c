@@ -291,7 +291,8 @@ static int wait_for_room_locked(struct momi_calls *calls, const struct momi_call
                                 bool may_wait, size_t mail_bytes, uint64_t counted) {
     struct momi_mailbox *mailbox = calls->mailbox;
     collect_returned_locked(calls);
-    while (!mailbox->is_closed && !has_room_locked(calls, mail_bytes, counted)) {
+    while (!mailbox->is_closed && mailbox->refusal == MOM_OK &&
+           !has_room_locked(calls, mail_bytes, counted)) {
         calls->full++;
         if (!may_wait) {
             return MOM_FULL;
@@ -303,7 +304,7 @@ static int wait_for_room_locked(struct momi_calls *calls, const struct momi_call
             return MOM_TIMEOUT;
         }
     }
-    return mailbox->is_closed ? MOM_CLOSED : MOM_OK;
+    return mailbox->is_closed ? MOM_CLOSED : mailbox->refusal;
 }
 
 static void fill_slot(struct momi_calls *calls, struct momi_slot *slot,

@@ -134,6 +134,8 @@ void momi_consumer_poll_done(mom_consumer *consumer, int error); /* and its refe
 /* Deadlines of mom_receive_submit: the earliest; and those that have come. */
 uint64_t momi_consumers_deadline(const mom_node *node);
 void momi_consumers_time(mom_node *node, uint64_t now_us);
+/* They end, and wait to be closed by the program. */
+void momi_consumers_fail(mom_node *node, int error);
 /* The node is closed. */
 void momi_consumers_end_all(mom_node *node, int error);
 mom_consumer *momi_consumers_find(const mom_node *node, uint64_t handle);

@@ -289,6 +289,12 @@ void momi_consumers_time(mom_node *node, uint64_t now_us) {
     }
 }
 
+void momi_consumers_fail(mom_node *node, int error) {
+    MOMI_LIST_FOR_EACH (link, &node->consumers_open) {
+        end(node, MOMI_CONTAINER_OF(link, mom_consumer, link), error);
+    }
+}
+
 void momi_consumers_end_all(mom_node *node, int error) {
     while (!momi_list_empty(&node->consumers_open)) {
         mom_consumer *consumer =

@@ -89,6 +89,13 @@ void momi_mailbox_close(struct momi_mailbox *mailbox) {
     pthread_mutex_unlock(&mailbox->mutex);
 }
 
+void momi_mailbox_refuse(struct momi_mailbox *mailbox, int error) {
+    pthread_mutex_lock(&mailbox->mutex);
+    mailbox->refusal = error;
+    pthread_cond_broadcast(&mailbox->room);
+    pthread_mutex_unlock(&mailbox->mutex);
+}
+
 void momi_mailbox_stop(struct momi_mailbox *mailbox) {
     pthread_mutex_lock(&mailbox->mutex);
     mailbox->is_stopped = true;

@@ -49,6 +49,7 @@ struct momi_mailbox {
     uint32_t room_waiters;
     bool is_sleeping; /* the loop waits on `wake` */
     bool is_closed;   /* no calls any more */
+    int refusal;      /* what calls are answered with instead of being taken, or 0 */
     bool is_stopped;  /* the loop shall end */
     bool is_ended;    /* the loop has ended: posts go nowhere */
 };
@@ -68,6 +69,8 @@ static inline void momi_mailbox_wake(struct momi_mailbox *mailbox) {
 }
 /* Any thread: no more calls; those that wait for room are woken. */
 void momi_mailbox_close(struct momi_mailbox *mailbox);
+/* Calls are answered with `error` from now on. */
+void momi_mailbox_refuse(struct momi_mailbox *mailbox, int error);
 void momi_mailbox_stop(struct momi_mailbox *mailbox);
 /* When the loop has ended: no more posts or calls. */
 void momi_mailbox_end(struct momi_mailbox *mailbox);

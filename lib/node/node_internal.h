@@ -92,6 +92,7 @@ struct mom_node {
     size_t lost_count;
     uint64_t drain_until_us; /* the core has closed: when to give up; 0: it has not */
     bool is_drained;
+    bool is_failing; /* the store has failed, and there is nobody else */
     uint64_t turns, events, effects_done;
     uint64_t published_us, published_turns;
 };

@@ -599,6 +599,18 @@ void momi_peers_time(mom_node *node, uint64_t now_us) {
     }
 }
 
+size_t momi_peers_stores_up(mom_node *node) {
+    size_t count = 0;
+    pthread_mutex_lock(&node->peers.mutex);
+    MOMI_LIST_FOR_EACH (link, &node->peers.all) {
+        const struct momi_peer_lane *lane =
+            MOMI_CONTAINER_OF(link, struct momi_peer_lane, all_link);
+        count += lane->is_current && lane->peer.role == MOMI_ROLE_STORE ? 1 : 0;
+    }
+    pthread_mutex_unlock(&node->peers.mutex);
+    return count;
+}
+
 size_t momi_peers_pending(const mom_node *node) {
     size_t pending = 0;
     struct momi_peers *peers = (struct momi_peers *)(uintptr_t)&node->peers;

@@ -150,6 +150,8 @@ void momi_peers_flush(mom_node *node);
 uint64_t momi_peers_deadline(const mom_node *node);
 void momi_peers_time(mom_node *node, uint64_t now_us);
 struct momi_peer_lane *momi_peers_current(const mom_node *node, uint64_t peer);
+/* Lanes to other store nodes. */
+size_t momi_peers_stores_up(mom_node *node);
 /* Bytes that were handed to the transport and are not sent yet, on all lanes. */
 size_t momi_peers_pending(const mom_node *node);
 

@@ -125,6 +125,15 @@ static void start_read(mom_node *node, const struct momi_effect *effect,
 /* --- notices
  * -------------------------------------------------------------------------------- */
 
+/* Where other nodes are, this one goes on as their client. Alone nothing can be done any
+ * more: what is under way may or may not have been done, and what comes is refused. */
+static void store_failed(mom_node *node) {
+    if (momi_peers_stores_up(node) == 0) {
+        momi_mailbox_refuse(&node->mailbox, MOM_IO);
+        node->is_failing = true; /* at the end of the turn */
+    }
+}
+
 static void notice(mom_node *node, const struct momi_effect *effect) {
     static const struct {
         mom_log_level level;
@@ -144,6 +153,9 @@ static void notice(mom_node *node, const struct momi_effect *effect) {
                                     "losing either of two nodes stops service"},
     };
     size_t at = (size_t)effect->notice;
+    if (effect->notice == MOMI_NOTICE_STORE_FAILED) {
+        store_failed(node);
+    }
     if (at >= sizeof lines / sizeof lines[0] || lines[at].id == NULL) {
         return;
     }
@@ -212,6 +224,11 @@ void momi_node_run_effects(mom_node *node) {
         } else if (effect->type == FX_HANGUP) {
             momi_peers_hangup(node, effect->node);
         }
+    }
+    if (node->is_failing) {
+        node->is_failing = false;
+        momi_calls_complete_all(&node->calls, MOM_UNKNOWN_OUTCOME, &node->touched);
+        momi_consumers_fail(node, MOM_IO);
     }
     momi_consumers_wake(node);
     momi_completions_signal(&node->touched);

@@ -4,6 +4,8 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -307,6 +309,61 @@ static void a_store_that_lost_promises_is_corrupt_where_it_is_alone(void **state
     CHECK_ERR(mom_open(&options, &node), MOM_CORRUPT); /* and stays so */
 }
 
+/* R7: a failed write is final. In a child, since the limit that makes it fail stays. */
+static int fail_writes(void) {
+    mom_message *message;
+    mom_consumer *consumer;
+    mom_node *node = nodes_open_alone(dir);
+    if (mom_queue_create(node, "q", NULL, WAIT_MS) != MOM_OK ||
+        mom_queue_consumer(node, "q", NULL, WAIT_MS, &consumer) != MOM_OK) {
+        return 1;
+    }
+    struct rlimit limit = {.rlim_cur = 4096, .rlim_max = RLIM_INFINITY};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) {
+        return 2;
+    }
+    int error = MOM_OK;
+    for (int i = 0; i < 1000 && error == MOM_OK; i++) {
+        error = mom_send(node, "q", "hello", 5, NULL, WAIT_MS);
+    }
+    if (error != MOM_UNKNOWN_OUTCOME && error != MOM_IO) {
+        return 3;
+    }
+    if (mom_send(node, "q", "hello", 5, NULL, WAIT_MS) != MOM_IO) {
+        return 4;
+    }
+    do { /* what was delivered before is still there */
+        error = mom_receive(consumer, &message, WAIT_MS);
+        if (error == MOM_OK) {
+            mom_message_release(message);
+        }
+    } while (error == MOM_OK);
+    if (error != MOM_IO) {
+        return 5;
+    }
+    (void)mom_consumer_close(consumer, WAIT_MS);
+    error = mom_close(node, WAIT_MS);
+    return error == MOM_OK || error == MOM_IO ? 0 : 6;
+}
+
+static void a_failed_store_refuses_and_closes(void **state) {
+    (void)state;
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        _exit(fail_writes());
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 0);
+    mom_node *node = nodes_open_alone(dir); /* what is there is whole */
+    CHECK_ERR(mom_queue_create(node, "q", NULL, WAIT_MS), MOM_EXISTS);
+    CHECK_OK(mom_close(node, WAIT_MS));
+}
+
 static void a_forked_child_gets_closed(void **state) {
     (void)state;
     mom_node *node = nodes_open_alone(dir);
@@ -602,6 +659,7 @@ int main(void) {
         ALONE(options_that_do_not_fit_are_named),
         ALONE(a_directory_belongs_to_one_node_at_a_time),
         ALONE(a_store_that_lost_promises_is_corrupt_where_it_is_alone),
+        ALONE(a_failed_store_refuses_and_closes),
         ALONE(a_forked_child_gets_closed),
         ALONE(waiting_ends_at_its_deadline),
         ALONE(a_client_without_a_mesh_says_what_it_waits_for),

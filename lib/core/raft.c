@@ -235,6 +235,9 @@ void momi_raft_forget(struct momi_raft *raft, uint64_t from,
     raft->turn_has_entries = true;
     raft->turn_last_index = from - 1;
     lower_written(raft, from);
+    if (raft->matched >= from) {
+        raft->matched = from - 1; /* only a leader that contradicts itself gets here */
+    }
     momi_raft_config_truncated(raft, from);
     if (raft->truncated_from == 0 || raft->truncated_from > from) {
         raft->truncated_from = from;
@@ -245,6 +248,9 @@ void momi_raft_forget(struct momi_raft *raft, uint64_t from,
 void momi_raft_truncate(struct momi_raft *raft, uint64_t from,
                         struct momi_effects *effects) {
     momi_raft_forget(raft, from, effects);
+    if (raft->matched >= from) {
+        raft->matched = from - 1; /* only a leader that contradicts itself gets here */
+    }
     momi_batch_truncate(&effects->batch, raft->shard, from);
     momi_batch_put_last(&effects->batch, raft->shard, from - 1);
 }

@@ -62,7 +62,7 @@ static const char send_help[] =
     "copies.\n"
     "Otherwise it says how many are and which are in doubt, counted from 1.\n";
 static const char receive_help[] =
-    "  --count N            end after N, and never ask for more\n"
+    "  --count N            end after N; what was fetched ahead goes back untouched\n"
     "  --wait SECONDS       end after so long without a message: with 3 if none was\n"
     "                       printed, with 13 if fewer than --count\n"
     "  -0                   each message ends with a zero byte, not with a line\n"

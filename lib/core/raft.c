@@ -248,9 +248,6 @@ void momi_raft_forget(struct momi_raft *raft, uint64_t from,
 void momi_raft_truncate(struct momi_raft *raft, uint64_t from,
                         struct momi_effects *effects) {
     momi_raft_forget(raft, from, effects);
-    if (raft->matched >= from) {
-        raft->matched = from - 1; /* only a leader that contradicts itself gets here */
-    }
     momi_batch_truncate(&effects->batch, raft->shard, from);
     momi_batch_put_last(&effects->batch, raft->shard, from - 1);
 }

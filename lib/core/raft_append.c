@@ -352,9 +352,11 @@ static void send_ahead(struct momi_raft *raft, struct momi_progress *progress,
         progress->inflight_bytes +=
             send_frame(raft, progress, RAFT_FRAME_ENTRIES_MAX, effects);
     }
-    /* With something in flight the commit rides on what follows its answer. */
+    /* The commit rides on the next entries or the next heartbeat. Only the replicas of
+     * the registry act on it at once (N2), so only they get a frame for it, unless
+     * something is in flight: then it rides on what follows the answer. */
     bool is_idle = progress->next == progress->match + 1;
-    if (is_idle && progress->sent_commit < raft->commit) {
+    if (raft->shard == 0 && is_idle && progress->sent_commit < raft->commit) {
         send_frame(raft, progress, 0, effects);
     }
 }

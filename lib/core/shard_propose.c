@@ -232,8 +232,8 @@ static struct momi_buf *keep_payload(const struct momi_frame *frame,
 }
 
 /* Takes commands in order of their numbers; those known are skipped, a gap ends the frame
- * (S2). */
-static void take_commands(struct momi_shard *shard, uint64_t node,
+ * (S2). True: some were known, so this is a resend. */
+static bool take_commands(struct momi_shard *shard, uint64_t node,
                           struct momi_session *session, struct momi_buf *buf,
                           struct momi_slice payload) {
     struct momi_command_reader reader = momi_command_reader(payload);
@@ -242,6 +242,7 @@ static void take_commands(struct momi_shard *shard, uint64_t node,
     uint32_t run_commands = 0;
     uint32_t run_slots = 0;
     bool is_full = false;
+    bool is_resend = false;
     while (!is_full && momi_command_next(&reader, &command)) {
         bool fits = momi_session_id_equal(command.session, session->id);
         if (!fits || (command.number > session->proposed + 1 && !MUTANT(GAP_PROPOSED))) {
@@ -249,6 +250,7 @@ static void take_commands(struct momi_shard *shard, uint64_t node,
         }
         uint32_t slots = 0;
         bool is_known = command.number <= session->proposed;
+        is_resend = is_resend || is_known;
         int refusal = is_known ? MOM_OK : examine(shard, node, &command, &slots);
         bool extends = !is_known && refusal == MOM_OK &&
                        run.size + command.whole.size <= MOMI_ENTRY_BYTES_TARGET;
@@ -275,6 +277,7 @@ static void take_commands(struct momi_shard *shard, uint64_t node,
     if (run_commands > 0) {
         (void)add_pending(shard, buf, run, run_commands, run_slots);
     }
+    return is_resend;
 }
 
 void momi_shard_commands(struct momi_shard *shard, uint64_t node,
@@ -300,11 +303,11 @@ void momi_shard_commands(struct momi_shard *shard, uint64_t node,
     if (buf == NULL) {
         return;
     }
-    take_commands(shard, node, session, buf, payload);
+    bool is_resend = take_commands(shard, node, session, buf, payload);
     momi_buf_release(buf);
-    /* A frame that holds only known numbers is a resend: the answers may have been lost.
-     */
-    if (session->sent > session->answered && !momi_list_linked(&session->fresh_link)) {
+    /* The answers to what is known may have been lost. */
+    if (is_resend && session->sent > session->answered &&
+        !momi_list_linked(&session->fresh_link)) {
         session->sent = session->answered;
         momi_list_push_back(&shard->machine->fresh_sessions, &session->fresh_link);
     }

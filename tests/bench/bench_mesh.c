@@ -3,7 +3,7 @@
  * The speed of the main job, beside what the machine itself does, in one run.
  *
  *     bench_mesh [--seconds S] [--only alone|mesh] [--size BYTES] [--flight N]
- *                [--check] [--dir DIR]
+ *                [--check] [--counts] [--dir DIR]
  *
  * The machine: append and fdatasync, a loopback round trip. Then one process alone with a
  * directory, then three store processes and, in this process, a producing and a consuming
@@ -17,7 +17,8 @@
  *
  * CPU is that of all processes for each message. Every wait has a bound; the directory
  * goes at the end; store processes are this program with `--role store`, they end when
- * their standard input does. With `--check` a figure below its floor is an error.
+ * their standard input does. With `--counts` each node tells what it did for each figure.
+ * With `--check` a figure below its floor is an error.
  */
 #include <mom/mom.h>
 
@@ -40,7 +41,6 @@
 enum {
     STORES = 3,
     WAIT_MS = 30000,
-    FLIGHT_MAX = 65536,
     SIZE_MAX_BYTES = 65536,
     BATCH = 512,
     TIMES_MAX = 200000,
@@ -53,7 +53,7 @@ static struct {
     const char *only;
     size_t size;
     size_t flight;
-    bool check;
+    bool check, counts;
     char dir[PATH_BYTES];
 } config = {.seconds = 3};
 
@@ -384,6 +384,54 @@ static void *produce_and_tell(void *user) {
     return NULL;
 }
 
+/* What a node has done since it was asked last. */
+static void print_counts(mom_node *node, FILE *file) {
+    static mom_metrics before;
+    static const mom_node *before_of;
+    mom_metrics now;
+    mom_metrics_init(&now);
+    usleep(20000); /* the counters are some milliseconds old */
+    must(mom_metrics_get(node, &now), "metrics");
+    if (before_of != node) {
+        memset(&before, 0, sizeof before);
+        before_of = node;
+    }
+    fprintf(
+        file,
+        "%s: turns %llu, events %llu, frames %llu in %llu out, entries %llu, "
+        "writes %llu, syncs %llu, bytes %llu in %llu out %llu written; sync p50 %llu "
+        "us\n",
+        mom_node_name(node), (unsigned long long)(now.turns_count - before.turns_count),
+        (unsigned long long)(now.events_count - before.events_count),
+        (unsigned long long)(now.frames_in_count - before.frames_in_count),
+        (unsigned long long)(now.frames_out_count - before.frames_out_count),
+        (unsigned long long)(now.entries_appended_count - before.entries_appended_count),
+        (unsigned long long)(now.writes_count - before.writes_count),
+        (unsigned long long)(now.syncs_count - before.syncs_count),
+        (unsigned long long)(now.lane_in_bytes - before.lane_in_bytes),
+        (unsigned long long)(now.lane_out_bytes - before.lane_out_bytes),
+        (unsigned long long)(now.write_bytes - before.write_bytes),
+        (unsigned long long)now.sync_p50_us);
+    fflush(file);
+    before = now;
+}
+
+static void print_all_counts(mom_node *node, size_t messages) {
+    char line[512];
+    if (!config.counts) {
+        return;
+    }
+    printf("  %zu messages\n  ", messages);
+    print_counts(node, stdout);
+    for (size_t i = 0; i < stores_count; i++) {
+        fprintf(stores[i].to, "counts\n");
+        fflush(stores[i].to);
+        if (fgets(line, sizeof line, stores[i].from) != NULL) {
+            printf("  %s", line);
+        }
+    }
+}
+
 static void print_line(const char *where, const char *what, size_t size, size_t flight,
                        double figure, const char *unit, double floor, bool more_is_better,
                        const char *beside) {
@@ -425,6 +473,7 @@ static void measure_published(const char *where, mom_node *node, size_t size,
     double seconds = now_s() - began;
     print_rate(where, "published", &producer, (double)producer.acknowledged / seconds,
                cpu_now() - cpu, floor);
+    print_all_counts(node, producer.acknowledged);
     must(mom_queue_delete(node, producer.queue, WAIT_MS), "delete");
 }
 
@@ -473,6 +522,7 @@ static void measure_through(const char *where, mom_node *sender, mom_node *recei
     pthread_join(thread, NULL);
     print_rate(where, "through", &producer, (double)producer.acknowledged / seconds,
                cpu_now() - cpu, floor);
+    print_all_counts(sender, producer.acknowledged);
     must(mom_consumer_close(consumer, WAIT_MS), "consumer close");
     must(mom_queue_delete(sender, producer.queue, WAIT_MS), "delete");
 }
@@ -532,9 +582,11 @@ static void measure_alone(void) {
     snprintf(dir, sizeof dir, "%s/alone", config.dir);
     mom_node *node = open_node(dir, NULL, "alone");
     measure_rates("alone", node, node, &floors);
-    must(mom_queue_create(node, "singly", NULL, WAIT_MS), "create");
-    send_singly(node, "singly", &p50, &p99);
-    print_times("alone", "one at a time, p50", p50, p99, 300);
+    if (config.flight <= 1) {
+        must(mom_queue_create(node, "singly", NULL, WAIT_MS), "create");
+        send_singly(node, "singly", &p50, &p99);
+        print_times("alone", "one at a time, p50", p50, p99, 300);
+    }
     must(mom_close(node, WAIT_MS), "close");
 }
 
@@ -568,10 +620,13 @@ static void measure_mesh(void) {
     mom_node *sender = open_node(NULL, join, "producer");
     mom_node *receiver = open_node(NULL, join, "consumer");
     measure_rates("mesh", sender, receiver, &floors);
-    must(mom_queue_create(sender, "singly", NULL, WAIT_MS), "create");
-    send_singly(sender, "singly", &p50, &p99);
-    print_times("mesh", "one at a time, client", p50, p99, 700);
-    measure_in_leader(sender, "singly");
+    if (config.flight <= 1) {
+        must(mom_queue_create(sender, "singly", NULL, WAIT_MS), "create");
+        send_singly(sender, "singly", &p50, &p99);
+        print_times("mesh", "one at a time, client", p50, p99, 700);
+        print_all_counts(sender, 0);
+        measure_in_leader(sender, "singly");
+    }
     must(mom_close(receiver, WAIT_MS), "close");
     must(mom_close(sender, WAIT_MS), "close");
     end_stores();
@@ -590,6 +645,10 @@ static int run_store(const mom_options *options) {
         double p50;
         double p99;
         queue[strcspn(queue, "\n")] = '\0';
+        if (strcmp(queue, "counts") == 0) {
+            print_counts(node, stdout);
+            continue;
+        }
         send_singly(node, queue, &p50, &p99);
         printf("%.0f %.0f\n", p50, p99);
         fflush(stdout);
@@ -632,6 +691,10 @@ int main(int argc, char **argv) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--check") == 0) {
             config.check = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--counts") == 0) {
+            config.counts = true;
             continue;
         }
         if (strcmp(argv[i], "--seconds") == 0) {

@@ -80,6 +80,7 @@ struct momi_opening {
 struct momi_read_waiting {
     uint64_t token;
     uint64_t index;
+    bool is_certain; /* nothing was on its way to the store: NOT_FOUND means it */
 };
 
 /* An entry read back. */

@@ -95,7 +95,10 @@ static bool newcomers_are_caught_up(struct momi_shard *shard) {
         if (at != NULL && at->votes) {
             continue;
         }
+        /* A match is synced there: without one, a crash may leave a voter without state,
+         * however short the log is. */
         if (progress == NULL || progress->state != PROGRESS_REPLICATE ||
+            progress->match == 0 ||
             progress->match + CATCH_UP_ENTRIES < momi_log_last(&shard->raft.log)) {
             return false;
         }

@@ -74,8 +74,10 @@ struct momi_buf *momi_shard_entry(struct momi_shard *shard, uint64_t index, bool
     effect->token = core->token_next++;
     effect->shard = shard->id;
     effect->index = index;
-    shard->reads[shard->reads_count++] =
-        (struct momi_read_waiting){.token = effect->token, .index = index};
+    shard->reads[shard->reads_count++] = (struct momi_read_waiting){
+        .token = effect->token,
+        .index = index,
+        .is_certain = core->batch_written + 1 == core->batch_next};
     return NULL;
 }
 
@@ -95,13 +97,16 @@ void momi_shard_read_done(struct momi_shard *shard, uint64_t token, int error,
             continue;
         }
         uint64_t index = shard->reads[i].index;
+        bool is_certain = shard->reads[i].is_certain;
         shard->reads[i] = shard->reads[--shard->reads_count];
         struct momi_entry entry;
         if (error == MOM_OK && !momi_entry_parse(momi_buf_slice(buf), &entry)) {
             error = MOM_CORRUPT;
         }
         momi_trace(shard->core, "ENTRY_READ", shard->id, index, (uint64_t)-error);
-        if (error == MOM_OK || error == MOM_NOT_FOUND) {
+        /* An entry that others have committed may leave memory before its own write is
+         * done: then it is not in the store yet, and is read again. */
+        if (error == MOM_OK || (error == MOM_NOT_FOUND && is_certain)) {
             remember(shard, index, error == MOM_OK ? buf : NULL);
         } else if (error == MOM_CORRUPT) {
             momi_shard_repair(shard, index);

@@ -238,8 +238,8 @@ static void calm(struct sim_world *world) {
     sim_net_heal(world);
     sim_say(world, "the faults end");
     uint32_t away = world->options.liveness ? (world->options.stores - 1) / 2 : 0;
-    away = world->options.copies < 3 || world->options.stores < 3 ||
-                   world->options.late_stores > 0
+    away = world->options.storm || world->options.copies < 3 ||
+                   world->options.stores < 3 || world->options.late_stores > 0
                ? 0
                : away;
     if (away > (world->options.copies - 1) / 2) {

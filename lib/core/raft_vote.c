@@ -65,8 +65,30 @@ static void start_election(struct momi_raft *raft, bool by_transfer,
     }
 }
 
+/* Nobody is left whose answer could still come: some have refused, the others have no
+ * lane.
+ */
+static bool is_split(const struct momi_raft *raft) {
+    bool any_refused = false;
+    for (uint32_t i = 0; i < raft->progress_count; i++) {
+        const struct momi_progress *progress = &raft->progress[i];
+        if (!momi_raft_config_is_voter(&raft->config, progress->replica)) {
+            continue;
+        }
+        if (progress->is_connected && progress->vote == 0) {
+            return false;
+        }
+        any_refused = any_refused || progress->vote < 0;
+    }
+    return any_refused;
+}
+
 static void count_votes(struct momi_raft *raft, struct momi_effects *effects) {
     int result = momi_raft_config_votes(&raft->config, vote_of, raft);
+    if (result == 0 && raft->role == RAFT_CANDIDATE && !raft->requests_owed &&
+        is_split(raft)) {
+        result = -1; /* R5: waiting for the election timeout would help nobody */
+    }
     if (result == 0) {
         return;
     }

@@ -82,6 +82,7 @@ struct call {
 
 struct sim_side {
     bool is_on, is_calm;
+    bool ends_deleted; /* the last act of the driver is to delete the queue */
     uint64_t id_next;
     uint32_t queue; /* the number in its name */
     uint32_t generation;
@@ -160,6 +161,7 @@ struct sim_side *sim_side_new(struct sim_world *world) {
         return side;
     }
     draw_options(world);
+    side->ends_deleted = chance(world, 40);
     side->pace_us = chance(world, 50) ? draw(world, 5, 40) * MOMI_MS
                                       : draw(world, 100, 500) * MOMI_MS;
     later(world, draw(world, 0, MOMI_S), SIDE_DRIVER, 0);
@@ -260,7 +262,7 @@ static void add_messages(struct sim_world *world, struct momi_bytes *records) {
 static enum what draw_what(struct sim_world *world) {
     uint64_t percent = draw(world, 0, 99);
     if (world->side->is_calm) {
-        return DO_DESCRIBE;
+        return DO_DELETE;
     }
     if (!world->side->exists) {
         return percent < 70   ? DO_CREATE
@@ -407,6 +409,10 @@ static void described(struct sim_world *world, const struct momi_completion *don
     }
 }
 
+static bool goes_on(const struct sim_side *side) {
+    return side->is_on && (!side->is_calm || (side->ends_deleted && side->exists));
+}
+
 static void driven(struct sim_world *world, const struct call *call,
                    const struct momi_completion *done) {
     struct sim_side *side = world->side;
@@ -436,7 +442,7 @@ static void driven(struct sim_world *world, const struct call *call,
             break;
         }
     }
-    if (!side->is_calm) {
+    if (goes_on(side)) {
         later(world, draw(world, 1, chance(world, 50) ? 10 : 200) * MOMI_MS, SIDE_DRIVER,
               0);
     }
@@ -593,7 +599,8 @@ static void read_on(struct sim_world *world, uint32_t who) {
         }
     } else if (reader->state == READER_OPEN && may_act(world, reader->node)) {
         bool leaves = is_elsewhere || (!side->is_calm && chance(world, 2));
-        if (leaves && !reader->must_end) {
+        if (leaves && (!reader->must_end || is_elsewhere)) {
+            reader->must_end = false;
             close_reader(world, reader);
         } else {
             settle(world, who);
@@ -795,7 +802,7 @@ void sim_side_node_down(struct sim_world *world, uint32_t node) {
 void sim_side_task(struct sim_world *world, const struct sim_task *task) {
     switch ((enum side_task)(task->a - SIM_SIDE_FIRST)) {
     case SIDE_DRIVER:
-        if (!world->side->is_calm) {
+        if (goes_on(world->side)) {
             drive(world);
         }
         break;
@@ -826,9 +833,16 @@ static uint32_t count_missing(const struct sim_side *side) {
 bool sim_side_is_done(const struct sim_world *world) {
     const struct sim_side *side = world->side;
     for (uint32_t i = 0; i < READERS; i++) {
-        if (side->readers[i].must_end || side->readers[i].held_count > 0) {
+        /* Where a queue of the name was made anew, a reader that was away meanwhile may
+         * have been attached to that one. */
+        const struct reader *reader = &side->readers[i];
+        bool must_end = reader->must_end && reader->queue == side->queue && !side->exists;
+        if (must_end || reader->held_count > 0) {
             return false;
         }
+    }
+    if (side->driver != NULL || (goes_on(side) && side->is_calm)) {
+        return false;
     }
     for (uint32_t i = 0; i < CALLS_MAX; i++) {
         if (side->calls[i].id != 0 && side->calls[i].what != OPEN) {

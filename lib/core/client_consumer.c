@@ -520,6 +520,7 @@ static void attached(struct momi_core *core, struct momi_client_consumer *consum
                      const struct momi_client_command *command) {
     if (command->error == MOM_OK) {
         consumer->state = CONSUMER_ATTACHED;
+        consumer->group = command->value;
         consumer->wants_sync = false; /* nothing was delivered before */
         consumer->credit_acked = command->credit;
         consumer->receive_us = core->now_us;

@@ -161,7 +161,8 @@ static bool attach(struct momi_core *core, struct momi_client_consumer *consumer
                                         .subscription = consumer->subscription,
                                         .consumer = consumer->id,
                                         .lease_us = consumer->lease_us,
-                                        .credit = wanted_credit(consumer)};
+                                        .credit = wanted_credit(consumer),
+                                        .group = consumer->group};
     momi_consumer_attach_put(begin(core, CMD_CONSUMER_ATTACH), &body);
     struct momi_client_command *command = push(core, consumer, CMD_CONSUMER_ATTACH);
     if (command == NULL) {

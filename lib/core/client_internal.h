@@ -226,6 +226,7 @@ struct momi_client_consumer {
     struct momi_slice subscription; /* owned */
     uint64_t lease_us;              /* as the program said; 0: the stream's */
     uint64_t prefetch;
+    uint64_t group;     /* that it was attached to; 0: not yet */
     uint64_t attach_us; /* not before */
     bool was_attached;
     bool is_closing; /* the program is done with it; its handle is forgotten */

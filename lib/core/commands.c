@@ -189,6 +189,7 @@ void momi_consumer_attach_put(struct momi_bytes *out,
     momi_put_u64(out, attach->consumer);
     momi_put_u64(out, attach->lease_us);
     momi_put_u64(out, attach->credit);
+    momi_put_u64(out, attach->group);
 }
 
 bool momi_consumer_attach_parse(struct momi_slice body,
@@ -202,6 +203,7 @@ bool momi_consumer_attach_parse(struct momi_slice body,
     attach->consumer = momi_get_u64(&in);
     attach->lease_us = momi_get_u64(&in);
     attach->credit = momi_get_u64(&in);
+    attach->group = momi_get_u64(&in);
     return momi_reader_done(&in) && attach->consumer != 0;
 }
 

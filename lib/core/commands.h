@@ -86,7 +86,7 @@ bool momi_subscription_name_parse(struct momi_slice body,
                                   struct momi_subscription_name *subscription);
 
 /* CMD_CONSUMER_ATTACH: (u8 kind, name, subscription, u64 consumer, u64 lease_us, u64
- * credit). */
+ * credit, u64 group). */
 struct momi_consumer_attach {
     enum momi_kind kind;
     struct momi_slice name;
@@ -94,6 +94,8 @@ struct momi_consumer_attach {
     uint64_t consumer; /* the client's number, unique in its session, never 0 */
     uint64_t lease_us; /* 0: the stream's */
     uint64_t credit;   /* absolute delivery number (M5): the first message is number 1 */
+    uint64_t group;    /* attached before: the value of that result, so that a stream made
+                        * anew    under the same name is not taken for it; 0: any */
 };
 void momi_consumer_attach_put(struct momi_bytes *out,
                               const struct momi_consumer_attach *attach);

@@ -84,7 +84,8 @@ struct momi_frame {
     uint64_t from_replica;
     uint64_t to_replica;
     uint64_t term;
-    uint64_t index;    /* VOTE: last index; APPEND: previous index; APPEND_REPLY: match or
+    uint64_t
+        index;         /* VOTE: last index; APPEND: previous index; APPEND_REPLY: match or
                         * hint;    SNAPSHOT: applied; FETCH, ENTRIES: first; NOT_LEADER: leader
                         * node;    RESULTS: copies that had it synced, 0 in a memory mesh */
     uint64_t log_term; /* term at `index` */

@@ -118,7 +118,8 @@ static struct momi_result attach(struct momi_machine *machine,
         return (struct momi_result){.error = MOM_NOT_SUBSCRIBED};
     }
     if (attach.group != 0 && attach.group != group->id) {
-        return (struct momi_result){.error = MOM_NOT_FOUND}; /* another one of that name */
+        return (struct momi_result){.error =
+                                        MOM_NOT_FOUND}; /* another one of that name */
     }
     uint64_t lease_us = attach.lease_us != 0 ? attach.lease_us : stream->options.lease_us;
     int error = momi_checkout_attach(machine, session, attach.consumer, group, lease_us,

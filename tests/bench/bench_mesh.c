@@ -27,6 +27,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -34,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -200,13 +202,15 @@ static void end_stores(void) {
         fclose(stores[i].to); /* asks it to close */
         fclose(stores[i].from);
     }
-    double until = now_s() + 10;
     for (size_t i = 0; i < stores_count; i++) {
-        while (waitpid(stores[i].pid, NULL, WNOHANG) == 0) {
-            if (now_s() > until) {
-                kill(stores[i].pid, SIGKILL);
-            }
-            usleep(5000);
+        struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, stores[i].pid, 0),
+                               .events = POLLIN};
+        if (ended.fd < 0 || poll(&ended, 1, 10000) != 1) {
+            kill(stores[i].pid, SIGKILL);
+        }
+        waitpid(stores[i].pid, NULL, 0);
+        if (ended.fd >= 0) {
+            close(ended.fd);
         }
     }
     stores_count = 0;
@@ -390,7 +394,6 @@ static void print_counts(mom_node *node, FILE *file) {
     static const mom_node *before_of;
     mom_metrics now;
     mom_metrics_init(&now);
-    usleep(20000); /* the counters are some milliseconds old */
     must(mom_metrics_get(node, &now), "metrics");
     if (before_of != node) {
         memset(&before, 0, sizeof before);

@@ -113,6 +113,25 @@ part_simulation() {
         tail -n 40 "$build/sim.log"
         fail "simulation from seed $first" "$sim --seeds $first $seeds"
     fi
+    part_mutants
+}
+
+# Deliberate bugs that the simulator must find.
+part_mutants() {
+    local found missed
+    if ! cmake --build "$build" --target mom-sim-mutants >"$build/mutants.log" 2>&1; then
+        tail -n 20 "$build/mutants.log"
+        fail "the build of the mutants" cmake --build "$build" --target mom-sim-mutants
+        return
+    fi
+    MOM_JOBS=$jobs bash tests/mutants.sh "$build/bin" >"$build/mutants.log" 2>&1
+    cat "$build/mutants.log"
+    read -r found missed < <(sed -nE 's/^([0-9]+) mutants found, ([0-9]+) missed$/\1 \2/p' "$build/mutants.log")
+    passed=$((passed + ${found:-0}))
+    if [ "${missed:-1}" -gt 0 ]; then
+        failed=$((failed + ${missed:-1} - 1))
+        fail "${missed:-all} mutants are not found" bash tests/mutants.sh "$build/bin"
+    fi
 }
 
 part_sanitizers() {

@@ -99,8 +99,8 @@ part_tests() {
 # Each commit tries other seeds, and the same ones again when it is run again.
 part_simulation() {
     local sim=$build/bin/mom-sim commit first
-    if ! cmake --build "$build" --target help 2>/dev/null | grep -q '^mom-sim:'; then
-        echo "simulation: there is no simulator in this tree"
+    if [ ! -x "$sim" ]; then
+        fail "the simulator is not there" cmake --build "$build" --target mom-sim
         return
     fi
     commit=$(git rev-parse --short=7 HEAD 2>/dev/null || echo 0)

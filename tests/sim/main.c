@@ -95,17 +95,30 @@ static bool is_deterministic(const struct run *run, uint64_t seed) {
 /* --- totals
  * -------------------------------------------------------------------------------- */
 
-#define TOTALS_MAP(X)                                                                    \
-    X(elections)                                                                         \
-    X(leader_changes)                                                                    \
-    X(truncations)                                                                       \
-    X(snapshots)                                                                         \
-    X(writes_lost)                                                                       \
-    X(redeliveries)                                                                      \
-    X(config_changes)                                                                    \
-    X(crashes)                                                                           \
-    X(partitions) X(closes) X(pauses) X(commands) X(acknowledged) X(delivered)           \
-        X(settled) X(expired) X(checkpoints) X(deleted) X(frames) X(flipped) X(faults)
+/* clang-format off */
+#define TOTALS_MAP(X) \
+    X(elections) \
+    X(leader_changes) \
+    X(truncations) \
+    X(snapshots) \
+    X(writes_lost) \
+    X(redeliveries) \
+    X(config_changes) \
+    X(crashes) \
+    X(partitions) \
+    X(closes) \
+    X(pauses) \
+    X(commands) \
+    X(acknowledged) \
+    X(delivered) \
+    X(settled) \
+    X(expired) \
+    X(checkpoints) \
+    X(deleted) \
+    X(frames) \
+    X(flipped) \
+    X(faults)
+/* clang-format on */
 
 static void add(struct sim_totals *sum, const struct sim_totals *one) {
     sum->virtual_us += one->virtual_us;

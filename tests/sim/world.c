@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "core/shard_internal.h"
 
-enum { DRAIN_MAX_S = 180, SPINS_MAX = 100000 };
+enum { DRAIN_MAX_S = 180, SPINS_MAX = 2000000 };
 enum fault {
     FAULT_CRASH,
     FAULT_CRASH_ALL,

@@ -118,6 +118,7 @@ struct momi_client_request {
     struct momi_client_call *call; /* either of these two asks */
     struct momi_client_consumer *consumer;
     bool is_sent; /* to the leader in use */
+    uint64_t sent_us;
 };
 
 enum momi_client_session_state { SESSION_NONE, SESSION_OPENING, SESSION_OPEN };
@@ -466,6 +467,8 @@ void momi_client_request_start(struct momi_core *core,
 void momi_client_request_stop(struct momi_client *client,
                               struct momi_client_request *request);
 void momi_client_requests_send(struct momi_core *core, struct momi_client_shard *shard);
+/* Asks again what was not answered for a while, though the leader answers others. */
+void momi_client_requests_again(struct momi_core *core, struct momi_client_shard *shard);
 void momi_client_query_reply(struct momi_core *core, uint64_t node,
                              const struct momi_frame *frame);
 void momi_client_ask_expired(struct momi_core *core, struct momi_client_call *call);

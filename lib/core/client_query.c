@@ -44,6 +44,7 @@ static void send_request(struct momi_core *core, struct momi_client_shard *shard
     frame->shard = shard->shard;
     frame->counter = request->id;
     request->is_sent = true;
+    request->sent_us = core->now_us;
     if (request->consumer != NULL) {
         frame->kind = QUERY_EMPTY;
         frame->session = shard->session;
@@ -68,6 +69,21 @@ void momi_client_requests_send(struct momi_core *core, struct momi_client_shard 
         if (!request->is_sent && is_possible) {
             send_request(core, shard, request);
         }
+    }
+}
+
+void momi_client_requests_again(struct momi_core *core, struct momi_client_shard *shard) {
+    bool is_any_old = false;
+    MOMI_LIST_FOR_EACH (link, &shard->requests) {
+        struct momi_client_request *request =
+            MOMI_CONTAINER_OF(link, struct momi_client_request, link);
+        if (request->is_sent && core->now_us >= request->sent_us + CLIENT_ANSWER_US) {
+            request->is_sent = false;
+            is_any_old = true;
+        }
+    }
+    if (is_any_old) {
+        momi_client_shard_touch(core->client, shard);
     }
 }
 

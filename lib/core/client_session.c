@@ -410,6 +410,7 @@ void momi_client_ping(struct momi_core *core, uint32_t flags) {
             continue;
         }
         is_any_open = true;
+        momi_client_requests_again(core, shard);
         if (shard->node == 0) {
             continue;
         }

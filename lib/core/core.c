@@ -316,6 +316,12 @@ static void mesh_frame(struct momi_core *core, uint64_t node,
 
 static void frame_received(struct momi_core *core, uint64_t node,
                            const struct momi_frame *frame) {
+    if (!momi_mesh_lane_is_up(core, node)) {
+        /* Still under way when its lane was given up: nobody vouches for the sender (S1:
+         * a session would be opened for no life of it). */
+        core->counters.frames_dropped++;
+        return;
+    }
     momi_mesh_heard(core, node);
     switch (frame->type) {
     case FRAME_HEARTBEAT:

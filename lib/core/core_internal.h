@@ -54,6 +54,7 @@ struct momi_core {
     bool is_closing;
     bool is_closed;
     bool store_failed;
+    bool restore_refused; /* what it promised (votes, ends of logs) cannot be read */
     uint8_t restore_stage;
     uint32_t restore_shard;
     struct momi_bytes restore_key[2];
@@ -121,6 +122,10 @@ void momi_mesh_time(struct momi_core *core);
 uint64_t momi_mesh_deadline(const struct momi_core *core);
 void momi_mesh_close(struct momi_core *core); /* GOODBYE to all */
 bool momi_mesh_is_member(const struct momi_core *core);
+/* S4: what the mesh knows of a node. Clients are members while their lane is up, and so
+ * is a store whose record is on its way. */
+enum momi_standing { MOMI_STANDING_STRANGER, MOMI_STANDING_MEMBER, MOMI_STANDING_REMOVED };
+enum momi_standing momi_mesh_standing(const struct momi_core *core, uint64_t node);
 size_t momi_mesh_waiting_for(const struct momi_core *core, char *text, size_t size);
 /* Every lane that is up, in order of node id: for heartbeats and maps. */
 size_t momi_mesh_lanes(const struct momi_core *core, const uint64_t **nodes);

@@ -158,6 +158,17 @@ uint64_t momi_mesh_incarnation(const struct momi_core *core, uint64_t node) {
     return peer != NULL && peer->is_up ? peer->incarnation : 0;
 }
 
+enum momi_standing momi_mesh_standing(const struct momi_core *core, uint64_t node) {
+    const struct momi_registry *map = momi_mesh_map(core);
+    const struct momi_member *member =
+        map == NULL ? NULL : momi_registry_member(map, node);
+    if (member != NULL) {
+        return member->removed ? MOMI_STANDING_REMOVED : MOMI_STANDING_MEMBER;
+    }
+    return momi_mesh_lane_is_up(core, node) ? MOMI_STANDING_MEMBER
+                                            : MOMI_STANDING_STRANGER;
+}
+
 struct momi_slice momi_mesh_name(const struct momi_core *core, uint64_t node) {
     if (node == core->config.node) {
         return core->config.name;

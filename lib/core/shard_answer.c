@@ -5,6 +5,7 @@
  * lane or of bytes in memory, stays on its fresh list.
  */
 #include "base/assert.h"
+#include "core/authorize.h"
 #include "core/info.h"
 #include "core/shard_internal.h"
 
@@ -226,12 +227,42 @@ static void deliver_all(struct momi_shard *shard) {
  * ------------------------------------------------------------------------------------------------------
  */
 
+/* S4. The principal of a question is the node that asks; one about a consumer is
+ * answered out of the session that has it, to nobody else. */
+static int examine_query(const struct momi_shard *shard, uint64_t node,
+                         const struct momi_frame *frame) {
+    struct momi_principal who = {.id = node, .node = node};
+    enum momi_action action;
+    struct momi_object object;
+    if (!momi_query_action(shard->machine, frame, &action, &object)) {
+        return MOM_INVALID;
+    }
+    return momi_authorize(shard->core, &who, action, &object);
+}
+
+static void refuse_query(struct momi_shard *shard, uint64_t node,
+                         const struct momi_frame *frame, int error) {
+    struct momi_frame *answer = momi_core_send(shard->core, node, FRAME_QUERY_REPLY);
+    answer->shard = shard->id;
+    answer->counter = frame->counter;
+    answer->term = shard->raft.term;
+    answer->error = error;
+}
+
 void momi_shard_query(struct momi_shard *shard, uint64_t node,
                       const struct momi_frame *frame) {
     struct momi_core *core = shard->core;
+    if (shard->is_registry || !momi_shard_serves(shard)) {
+        momi_shard_not_leader(shard, node, frame);
+        return;
+    }
+    int error = examine_query(shard, node, frame);
+    if (error != MOM_OK) {
+        refuse_query(shard, node, frame, error);
+        return;
+    }
     uint64_t token = ++shard->query_next;
-    if (shard->is_registry || !momi_shard_serves(shard) ||
-        shard->queries.count >= SHARD_QUERIES_MAX ||
+    if (shard->queries.count >= SHARD_QUERIES_MAX ||
         !momi_raft_read_index(&shard->raft, token, core->heartbeat_counter + 1)) {
         momi_shard_not_leader(shard, node, frame);
         return;

@@ -7,6 +7,7 @@
  * next batch fills.
  */
 #include "base/assert.h"
+#include "core/authorize.h"
 #include "core/commands.h"
 #include "core/mutant.h"
 #include "core/shard_internal.h"
@@ -47,6 +48,13 @@ static bool opening_is_settled(struct momi_shard *shard,
     return true;
 }
 
+/* S4, for what concerns no stream. */
+static int may_use(const struct momi_shard *shard, uint64_t principal, uint64_t node) {
+    struct momi_principal who = {.id = principal, .node = node};
+    struct momi_object mesh = {.type = MOMI_OBJECT_MESH};
+    return momi_authorize(shard->core, &who, MOMI_ACTION_USE, &mesh);
+}
+
 void momi_shard_session_open(struct momi_shard *shard, uint64_t node,
                              const struct momi_frame *frame) {
     if (shard->is_registry || !momi_shard_serves(shard)) {
@@ -58,6 +66,11 @@ void momi_shard_session_open(struct momi_shard *shard, uint64_t node,
                                        momi_mesh_incarnation(shard->core, node),
                                    .request = frame->counter,
                                    .number = frame->number};
+    int error = may_use(shard, node, node);
+    if (error != MOM_OK) {
+        answer_opening(shard, node, frame->counter, error, no_session);
+        return;
+    }
     if (opening_is_settled(shard, &opening)) {
         return;
     }
@@ -191,12 +204,19 @@ static bool add_refusal(struct momi_shard *shard, const struct momi_command *com
 
 /* The class to refuse with, 0 to accept. Checksums of the records are compared here,
  * before anything is in the log. */
-static int examine(struct momi_shard *shard, uint64_t node,
+static int examine(struct momi_shard *shard, const struct momi_session *session,
                    const struct momi_command *command, uint32_t *slots_count) {
     uint32_t commands_count = 0;
     *slots_count = 0;
-    if (command->type < CMD_STREAM_CREATE || command->type > CMD_CONSUME) {
-        return command->type == CMD_NOOP ? MOM_OK : MOM_INVALID;
+    struct momi_principal who = {.id = session->principal, .node = session->node};
+    enum momi_action action;
+    struct momi_object object;
+    if (!momi_command_action(shard->machine, command, &action, &object)) {
+        return MOM_INVALID;
+    }
+    int error = momi_authorize(shard->core, &who, action, &object);
+    if (error != MOM_OK || command->type == CMD_NOOP) {
+        return error;
     }
     if (!momi_entry_slots(command->whole, CHECK_SUMS, &commands_count, slots_count)) {
         return MOM_INVALID;
@@ -205,15 +225,17 @@ static int examine(struct momi_shard *shard, uint64_t node,
         shard->core->space_free < shard->core->space_total / 50) {
         return MOM_FULL; /* D4 */
     }
-    return momi_machine_validate(shard->machine, node, command);
+    return momi_machine_validate(shard->machine, session->node, command);
 }
 
-static void send_unknown_session(struct momi_shard *shard, uint64_t node,
-                                 const struct momi_frame *frame) {
+/* All of the frame is refused, and no number is used up: the session is not there, or not
+ * the sender's. */
+static void refuse_frame(struct momi_shard *shard, uint64_t node,
+                         const struct momi_frame *frame, int error) {
     struct momi_frame *answer = momi_core_send(shard->core, node, FRAME_RESULTS);
     answer->shard = shard->id;
     answer->session = frame->session;
-    answer->error = MOM_NOT_FOUND;
+    answer->error = error;
     answer->term = shard->raft.term;
 }
 
@@ -233,9 +255,8 @@ static struct momi_buf *keep_payload(const struct momi_frame *frame,
 
 /* Takes commands in order of their numbers; those known are skipped, a gap ends the frame
  * (S2). True: some were known, so this is a resend. */
-static bool take_commands(struct momi_shard *shard, uint64_t node,
-                          struct momi_session *session, struct momi_buf *buf,
-                          struct momi_slice payload) {
+static bool take_commands(struct momi_shard *shard, struct momi_session *session,
+                          struct momi_buf *buf, struct momi_slice payload) {
     struct momi_command_reader reader = momi_command_reader(payload);
     struct momi_command command;
     struct momi_slice run = {.data = payload.data, .size = 0};
@@ -251,7 +272,7 @@ static bool take_commands(struct momi_shard *shard, uint64_t node,
         uint32_t slots = 0;
         bool is_known = command.number <= session->proposed;
         is_resend = is_resend || is_known;
-        int refusal = is_known ? MOM_OK : examine(shard, node, &command, &slots);
+        int refusal = is_known ? MOM_OK : examine(shard, session, &command, &slots);
         bool extends = !is_known && refusal == MOM_OK &&
                        run.size + command.whole.size <= MOMI_ENTRY_BYTES_TARGET;
         if (!extends && run_commands > 0) {
@@ -288,8 +309,12 @@ void momi_shard_commands(struct momi_shard *shard, uint64_t node,
         return;
     }
     struct momi_session *session = momi_machine_session(shard->machine, frame->session);
-    if (session == NULL || session->node != node) {
-        send_unknown_session(shard, node, frame);
+    if (session == NULL) {
+        refuse_frame(shard, node, frame, MOM_NOT_FOUND);
+        return;
+    }
+    if (session->node != node) {
+        refuse_frame(shard, node, frame, may_use(shard, session->principal, node));
         return;
     }
     session->heard_us = core->now_us;
@@ -303,7 +328,7 @@ void momi_shard_commands(struct momi_shard *shard, uint64_t node,
     if (buf == NULL) {
         return;
     }
-    bool is_resend = take_commands(shard, node, session, buf, payload);
+    bool is_resend = take_commands(shard, session, buf, payload);
     momi_buf_release(buf);
     /* The answers to what is known may have been lost. */
     if (is_resend && session->sent > session->answered &&

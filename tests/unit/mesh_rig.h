@@ -51,6 +51,8 @@ struct rig_node {
     size_t notices[RIG_NOTICES];
     char refused[256]; /* text of the last such notice */
     size_t joins_sent;
+    size_t completions;
+    int completed; /* error of the last one */
     uint64_t dials;
     struct momi_slice join[RIG_NODES];
     size_t join_count;
@@ -383,6 +385,10 @@ static inline void rig_effect(struct rig *rig, int index,
         break;
     case FX_SCAN:
         rig_scan(rig, index, effect);
+        break;
+    case FX_COMPLETE:
+        node->completions++;
+        node->completed = effect->completion.error;
         break;
     default:
         break;

@@ -66,6 +66,39 @@ MOM_API size_t mom_message_headers_count(const mom_message *message);
 MOM_API int mom_message_header_at(const mom_message *message, size_t index,
                                   mom_header_view *header);
 
+/* --- many at a time
+ * ----------------------------------------------------------------------
+ *
+ * For bindings and for programs that pass batches on: one call where the getters above
+ * need several for each message.
+ */
+
+/** A message as plain data, with all that the getters say; fields as there. */
+typedef struct mom_message_view {
+    const void *body;
+    size_t body_size;
+    const char *key;
+    size_t key_size;
+    uint64_t sequence;
+    uint64_t published_us;
+    uint64_t publisher;
+    uint64_t deliveries;
+    uint64_t headers_count;
+} mom_message_view;
+
+/** Describes `count` messages. `view_size` is `sizeof *views` of the caller, who gets as
+ * much of each view as it knows. *Errors:* `MOM_INVALID`. */
+MOM_API int mom_message_view_many(mom_message *const *messages, size_t count,
+                                  mom_message_view *views, size_t view_size);
+
+/** Copies the bodies of `count` messages into `buffer`, one behind the other, and returns
+ * how many bytes they have. When that is more than `size` nothing is copied. */
+MOM_API size_t mom_message_copy_many(mom_message *const *messages, size_t count,
+                                     void *buffer, size_t size);
+
+/** As mom_message_release (mom.h), of each. */
+MOM_API void mom_message_release_many(mom_message *const *messages, size_t count);
+
 #ifdef __cplusplus
 }
 #endif

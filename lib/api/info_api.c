@@ -14,22 +14,12 @@
 /* --- asking ----------------------------------------------------------------------------
  */
 
-static int ask(mom_node *node, struct momi_call *call, int timeout_ms,
-               struct momi_bytes *body) {
-    struct momi_answer answer = {0};
-    int error = momi_check_deadline(timeout_ms, &call->deadline_us);
+/* `answer`: its body is the caller's to free, also after an error. */
+static int ask(mom_node *node, const struct momi_call *call, struct momi_answer *answer) {
+    int error = momi_node_enter(node);
     if (error == MOM_OK) {
-        error = momi_node_enter(node);
-    }
-    if (error != MOM_OK) {
-        return error;
-    }
-    error = momi_node_call(node, call, NULL, &answer);
-    momi_node_leave(node);
-    if (error == MOM_OK) {
-        *body = answer.body;
-    } else {
-        momi_bytes_free(&answer.body);
+        error = momi_node_call(node, call, NULL, answer);
+        momi_node_leave(node);
     }
     return error;
 }
@@ -149,13 +139,16 @@ static int describe(mom_node *node, enum momi_kind kind, const char *name,
     }
     call.name = momi_slice_str(name);
     call.subscription = momi_slice_str(subscription == NULL ? "" : subscription);
-    struct momi_bytes body = {0};
+    struct momi_answer answer = {0};
     struct momi_arena arena = {0};
     struct momi_info_list list;
     mom_stream_info all = {.size = sizeof all};
-    error = ask(node, &call, timeout_ms, &body);
+    error = momi_check_deadline(timeout_ms, &call.deadline_us);
     if (error == MOM_OK) {
-        error = decode(&body, &arena, &list);
+        error = ask(node, &call, &answer);
+    }
+    if (error == MOM_OK) {
+        error = decode(&answer.body, &arena, &list);
     }
     if (error == MOM_OK && (list.streams_count == 0 ||
                             (subscription != NULL && list.subscriptions_count == 0))) {
@@ -170,7 +163,7 @@ static int describe(mom_node *node, enum momi_kind kind, const char *name,
         error = export_info(info, &all, sizeof all);
     }
     momi_arena_free(&arena);
-    momi_bytes_free(&body);
+    momi_bytes_free(&answer.body);
     return error;
 }
 
@@ -196,13 +189,14 @@ int mom_subscription_info(mom_node *node, const char *topic, const char *name,
  * -------------------------------------------------------------------------------- */
 
 struct list_item {
-    const char *name; /* in `texts` */
+    size_t name_at; /* in `texts` */
     bool is_own;
 };
 struct mom_list {
     struct list_item *items; /* owned */
     size_t count;
     char *texts; /* owned */
+    size_t texts_bytes;
 };
 
 void mom_list_free(mom_list *list) {
@@ -216,7 +210,9 @@ void mom_list_free(mom_list *list) {
 size_t mom_list_count(const mom_list *list) { return list == NULL ? 0 : list->count; }
 
 const char *mom_list_name(const mom_list *list, size_t index) {
-    return list == NULL || index >= list->count ? NULL : list->items[index].name;
+    return list == NULL || index >= list->count
+               ? NULL
+               : list->texts + list->items[index].name_at;
 }
 
 bool mom_list_is_own(const mom_list *list, size_t index) {
@@ -237,33 +233,57 @@ static struct named item_of(const struct momi_info_list *from, bool subscription
     return (struct named){from->streams[index].name, from->streams[index].creator};
 }
 
-static mom_list *make_list(const struct momi_info_list *from, bool subscriptions,
-                           uint64_t self) {
+/* False: out of memory; the list is as long as before. */
+static bool list_append(mom_list *list, const struct momi_info_list *from,
+                        bool subscriptions, uint64_t self) {
     size_t count = subscriptions ? from->subscriptions_count : from->streams_count;
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         bytes += item_of(from, subscriptions, i).name.size + 1;
     }
-    mom_list *list = momi_calloc(1, sizeof *list);
-    if (list == NULL) {
-        return NULL;
+    struct list_item *items =
+        momi_realloc(list->items, (list->count + count + 1) * sizeof *items);
+    if (items == NULL) {
+        return false;
     }
-    list->items = momi_calloc(count + 1, sizeof *list->items);
-    list->texts = momi_alloc(bytes + 1);
-    if (list->items == NULL || list->texts == NULL) {
-        mom_list_free(list);
-        return NULL;
+    list->items = items;
+    char *texts = momi_realloc(list->texts, list->texts_bytes + bytes + 1);
+    if (texts == NULL) {
+        return false;
     }
-    char *at = list->texts;
+    list->texts = texts;
     for (size_t i = 0; i < count; i++) {
         struct named named = item_of(from, subscriptions, i);
+        char *at = texts + list->texts_bytes;
         memcpy(at, named.name.data, named.name.size);
         at[named.name.size] = '\0';
-        list->items[i] = (struct list_item){.name = at, .is_own = named.creator == self};
-        at += named.name.size + 1;
+        items[list->count++] = (struct list_item){.name_at = list->texts_bytes,
+                                                  .is_own = named.creator == self};
+        list->texts_bytes += named.name.size + 1;
     }
-    list->count = count;
-    return list;
+    return true;
+}
+
+/* One page; `more` when there is another behind its last name. */
+static int get_page(mom_node *node, const struct momi_call *call, bool subscriptions,
+                    mom_list *list, bool *more) {
+    struct momi_answer answer = {0};
+    struct momi_arena arena = {0};
+    struct momi_info_list found;
+    size_t before = list->count;
+    int error = ask(node, call, &answer);
+    if (error == MOM_OK) {
+        error = decode(&answer.body, &arena, &found);
+    }
+    if (error == MOM_OK &&
+        !list_append(list, &found, subscriptions, momi_node_id(node))) {
+        error = momi_err(MOM_NO_MEMORY, "no memory for a list");
+    }
+    *more = error == MOM_OK && call->type == CALL_LIST && answer.sequence == 1 &&
+            list->count > before;
+    momi_arena_free(&arena);
+    momi_bytes_free(&answer.body);
+    return error;
 }
 
 static int get_list(mom_node *node, struct momi_call *call, bool subscriptions,
@@ -272,27 +292,29 @@ static int get_list(mom_node *node, struct momi_call *call, bool subscriptions,
     if (error == MOM_OK) {
         error = momi_check_pointer(list_out, "list");
     }
+    if (error == MOM_OK) {
+        error = momi_check_deadline(timeout_ms, &call->deadline_us);
+    }
     if (error != MOM_OK) {
         return error;
     }
-    struct momi_bytes body = {0};
-    struct momi_arena arena = {0};
-    struct momi_info_list found;
-    error = ask(node, call, timeout_ms, &body);
-    if (error == MOM_OK) {
-        error = decode(&body, &arena, &found);
+    mom_list *list = momi_calloc(1, sizeof *list);
+    if (list == NULL) {
+        return momi_err(MOM_NO_MEMORY, "no memory for a list");
     }
-    if (error == MOM_OK) {
-        mom_list *list = make_list(&found, subscriptions, momi_node_id(node));
-        if (list == NULL) {
-            error = momi_err(MOM_NO_MEMORY, "no memory for a list");
-        } else {
-            *list_out = list;
+    bool more = true;
+    while (error == MOM_OK && more) {
+        error = get_page(node, call, subscriptions, list, &more);
+        if (more) {
+            call->name = momi_slice_str(mom_list_name(list, list->count - 1));
         }
     }
-    momi_arena_free(&arena);
-    momi_bytes_free(&body);
-    return error;
+    if (error != MOM_OK) {
+        mom_list_free(list);
+        return error;
+    }
+    *list_out = list;
+    return MOM_OK;
 }
 
 int mom_queue_list(mom_node *node, mom_list **list, int timeout_ms) {

@@ -8,6 +8,8 @@
  */
 #include "node/node.h"
 
+#include <signal.h>
+
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -127,12 +129,20 @@ static int start_threads(mom_node *node) {
     return error;
 }
 
-int momi_node_open(const mom_options *options, mom_node **node_out) {
-    (void)pthread_once(&forks_once, watch_forks);
-    mom_node *node = node_new(options);
-    if (node == NULL) {
-        return momi_err(MOM_NO_MEMORY, "no memory for a node");
+/* Signals are for the program's own threads: all that start below, RocksDB's and nng's
+ * too, inherit the mask. What a thread does wrong itself still stops it. */
+static void block_signals(sigset_t *before) {
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE,  SIGILL,
+                              SIGABRT, SIGSYS, SIGTRAP, SIGPROF};
+    sigset_t blocked;
+    (void)sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        (void)sigdelset(&blocked, own[i]);
     }
+    (void)pthread_sigmask(SIG_SETMASK, &blocked, before);
+}
+
+static int open_and_start(mom_node *node, const mom_options *options) {
     int error = momi_node_prepare(node, options);
     if (error == MOM_OK) {
         error = start_threads(node);
@@ -142,6 +152,19 @@ int momi_node_open(const mom_options *options, mom_node **node_out) {
             momi_node_unprepare(node, &ignored);
         }
     }
+    return error;
+}
+
+int momi_node_open(const mom_options *options, mom_node **node_out) {
+    (void)pthread_once(&forks_once, watch_forks);
+    mom_node *node = node_new(options);
+    if (node == NULL) {
+        return momi_err(MOM_NO_MEMORY, "no memory for a node");
+    }
+    sigset_t before;
+    block_signals(&before);
+    int error = open_and_start(node, options);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != MOM_OK) {
         momi_node_unref(node);
         return error;

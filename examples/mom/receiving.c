@@ -46,9 +46,7 @@ void receiving_consumer_options(const struct receiving *receiving,
                                 mom_consumer_options *options) {
     mom_consumer_options_init(options);
     options->prefetch = PREFETCH;
-    if (receiving->count_max != 0 && receiving->count_max < PREFETCH) {
-        options->prefetch = (uint32_t)receiving->count_max;
-    }
+    options->limit = receiving->count_max; /* never more than it will print */
 }
 
 static void write_json(FILE *out, const mom_message *message) {

@@ -248,7 +248,8 @@ MOM_API int mom_consumer_close(mom_consumer *consumer, int timeout_ms);
  * *Blocks:* up to the timeout. With 0 it takes what is buffered, and otherwise asks the
  * leader whether there is anything (this is sure, and takes a round trip).
  * *Owns:* release the message with mom_message_release.
- * *Errors:* `MOM_EMPTY`: with timeout 0, nothing is there; `MOM_TIMEOUT`: nothing came;
+ * *Errors:* `MOM_EMPTY`: with timeout 0, nothing is there, or the `limit` of the consumer
+ * was taken; `MOM_TIMEOUT`: nothing came;
  * `MOM_NOT_FOUND`, `MOM_NOT_SUBSCRIBED`: the queue or subscription was deleted;
  * `MOM_CLOSED`; `MOM_UNAVAILABLE`: with timeout 0, no leader to ask.
  */
@@ -272,7 +273,8 @@ typedef mom_handled (*mom_handler_fn)(mom_message *message, void *user);
  * Calls `handler` for each message, on the caller's thread, until mom_consumer_stop.
  *
  * *Blocks:* until stopped. Several threads may run one consumer.
- * *Errors:* 0 when stopped; otherwise what ended the consumer, as mom_receive.
+ * *Errors:* 0 when stopped, or when the `limit` of the consumer was taken; otherwise what
+ * ended the consumer, as mom_receive.
  */
 MOM_API int mom_consumer_run(mom_consumer *consumer, mom_handler_fn handler, void *user);
 /** Ends every mom_consumer_run of this consumer that is running now, each after its

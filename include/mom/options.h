@@ -151,6 +151,9 @@ typedef struct mom_consumer_options {
     size_t size;
     uint32_t prefetch; /**< messages held ready in this process; default 256 */
     uint64_t lease_ms; /**< default: that of the queue or topic */
+    uint64_t limit;    /**< messages that it takes in all, then receiving answers
+                          `MOM_EMPTY`; more are never asked for, so that the rest is
+                          there for others; default: no limit */
     void *owned;
 } mom_consumer_options;
 

@@ -40,10 +40,13 @@ static int open_consumer(mom_node *node, enum momi_kind kind, const char *stream
     }
     error = momi_node_enter(node);
     if (error == MOM_OK) {
+        struct momi_consumer_terms terms = {.prefetch = known.prefetch,
+                                            .lease_us = known.lease_ms * MOMI_MS,
+                                            .limit = known.limit};
         error = momi_consumer_open(
             node, kind, momi_slice_str(stream),
-            momi_slice_str(subscription == NULL ? "" : subscription), known.prefetch,
-            known.lease_ms * MOMI_MS, deadline_us, consumer);
+            momi_slice_str(subscription == NULL ? "" : subscription), &terms, deadline_us,
+            consumer);
         momi_node_leave(node);
     }
     return error;
@@ -160,7 +163,8 @@ int mom_consumer_run(mom_consumer *consumer, mom_handler_fn handler, void *user)
         mom_message *message;
         size_t count;
         error = momi_consumer_receive(consumer, &message, 1, &count, MOMI_NEVER, &stops);
-        if (error == MOM_CLOSED && momi_consumer_stops(consumer) != stops) {
+        if ((error == MOM_CLOSED && momi_consumer_stops(consumer) != stops) ||
+            error == MOM_EMPTY) { /* its limit was taken */
             return MOM_OK;
         }
         if (error != MOM_OK) {

@@ -238,6 +238,7 @@ static const struct field send_fields[] = {
 static const struct field consumer_fields[] = {
     FIELD(mom_consumer_options, prefetch, FIELD_U32),
     FIELD(mom_consumer_options, lease_ms, FIELD_U64),
+    FIELD(mom_consumer_options, limit, FIELD_U64),
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])

@@ -85,6 +85,7 @@ struct momi_call {
     uint64_t consumer;
     uint32_t prefetch;
     uint64_t lease_us;
+    uint64_t limit; /* messages that the program takes in all; 0: no limit */
 };
 
 /* One message that the program has done with. */

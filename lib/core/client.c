@@ -474,7 +474,7 @@ void momi_client_event(struct momi_core *core, const struct momi_event *event) {
         cancel(core, event->token);
         break;
     case EV_CONSUMER_TAKEN:
-        momi_client_consumer_taken(core, event->token, event->value);
+        momi_client_consumer_taken(core, event->token, event->value, event->total);
         break;
     case EV_CONSUMER_SETTLE:
         momi_client_consumer_settle(core, event->token, event->settles,

@@ -157,6 +157,7 @@ static struct momi_client_consumer *consumer_new(struct momi_core *core,
     consumer->kind = call->kind;
     consumer->lease_us = call->lease_us;
     consumer->prefetch = call->prefetch == 0 ? CLIENT_PREFETCH_DEFAULT : call->prefetch;
+    consumer->limit = call->limit;
     consumer->receive_us = core->now_us;
     consumer->request.consumer = consumer;
     momi_ring_init(&consumer->buffered, sizeof(struct momi_client_buffered));

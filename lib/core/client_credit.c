@@ -35,8 +35,8 @@ static void drop_buffered(struct momi_client_consumer *consumer, uint64_t number
     }
 }
 
-void momi_client_consumer_taken(struct momi_core *core, uint64_t handle,
-                                uint64_t number) {
+void momi_client_consumer_taken(struct momi_core *core, uint64_t handle, uint64_t number,
+                                uint64_t total) {
     struct momi_client_consumer *consumer =
         momi_client_consumer_find(core->client, handle);
     if (consumer == NULL || consumer->state == CONSUMER_ENDED) {
@@ -45,6 +45,7 @@ void momi_client_consumer_taken(struct momi_core *core, uint64_t handle,
     consumer->receive_us = core->now_us;
     consumer->gave_up_us = 0;
     consumer->is_paused = false;
+    consumer->taken = total;
     uint64_t wire = number > consumer->base ? number - consumer->base : 0;
     wire = wire > consumer->delivered ? consumer->delivered : wire;
     if (wire > consumer->handed) {
@@ -147,9 +148,20 @@ push(struct momi_core *core, struct momi_client_consumer *consumer, uint8_t type
     return command;
 }
 
+/* Messages wanted beyond those taken: the prefetch, and never more than the program will
+ * take, so that what is left of the stream is there for others. */
+static uint64_t wanted_messages(const struct momi_client_consumer *consumer) {
+    if (consumer->limit == 0) {
+        return consumer->prefetch;
+    }
+    uint64_t left =
+        consumer->limit > consumer->taken ? consumer->limit - consumer->taken : 0;
+    return left < consumer->prefetch ? left : consumer->prefetch;
+}
+
 static uint64_t wanted_credit(const struct momi_client_consumer *consumer) {
     if (!consumer->is_paused) {
-        return taken_to(consumer) + consumer->prefetch;
+        return taken_to(consumer) + wanted_messages(consumer);
     }
     return consumer->credit_told < consumer->delivered ? consumer->credit_told
                                                        : consumer->delivered;

@@ -227,6 +227,8 @@ struct momi_client_consumer {
     struct momi_slice subscription; /* owned */
     uint64_t lease_us;              /* as the program said; 0: the stream's */
     uint64_t prefetch;
+    uint64_t limit;     /* messages that the program takes in all; 0: no limit */
+    uint64_t taken;     /* so many it has */
     uint64_t group;     /* that it was attached to; 0: not yet */
     uint64_t attach_us; /* not before */
     bool was_attached;
@@ -417,7 +419,8 @@ void momi_client_consumer_time(struct momi_core *core,
                                struct momi_client_consumer *consumer);
 void momi_client_consumer_arm(struct momi_core *core,
                               struct momi_client_consumer *consumer);
-void momi_client_consumer_taken(struct momi_core *core, uint64_t handle, uint64_t number);
+void momi_client_consumer_taken(struct momi_core *core, uint64_t handle, uint64_t number,
+                                uint64_t total);
 void momi_client_consumer_settle(struct momi_core *core, uint64_t handle,
                                  const struct momi_settle *settles, size_t count);
 /* Results of ATTACH, DETACH and CONSUME. */

@@ -32,7 +32,7 @@ enum momi_event_type {
     EV_CALL,            /* the program calls */
     EV_CALL_CANCEL,     /* the program gives up call `token` */
     EV_CONSUMER_TAKEN,  /* the program has taken messages of consumer `token` up to
-                           delivery number `value` */
+                           delivery number `value`, `total` of them in all */
     EV_CONSUMER_SETTLE, /* the program settles messages of consumer `token`: `settles` */
     EV_CLOSE,           /* leave leadership, sync, stop: ends with FX_CLOSED */
 };

@@ -9,6 +9,8 @@
  */
 #include "node/consumers.h"
 
+#include <inttypes.h>
+
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -100,21 +102,23 @@ fail:
 }
 
 int momi_consumer_open(mom_node *node, enum momi_kind kind, struct momi_slice stream,
-                       struct momi_slice subscription, uint32_t prefetch,
-                       uint64_t lease_us, uint64_t deadline_us,
+                       struct momi_slice subscription,
+                       const struct momi_consumer_terms *terms, uint64_t deadline_us,
                        mom_consumer **consumer_out) {
     mom_consumer *consumer = consumer_new(node, kind, stream, subscription);
     if (consumer == NULL) {
         return momi_err(MOM_NO_MEMORY, "no memory for a consumer");
     }
+    consumer->limit = terms->limit == 0 ? UINT64_MAX : terms->limit;
     struct momi_call call = {.type = CALL_CONSUMER_OPEN,
                              .deadline_us = deadline_us,
                              .kind = kind,
                              .name = stream,
                              .subscription = subscription,
                              .consumer = consumer->handle,
-                             .prefetch = prefetch,
-                             .lease_us = lease_us};
+                             .prefetch = terms->prefetch,
+                             .lease_us = terms->lease_us,
+                             .limit = terms->limit};
     struct momi_call_target target = {.target = SLOT_THREAD, .may_wait = true};
     struct momi_slot *slot;
     momi_consumer_ref(consumer); /* the loop's, once the mail is there */
@@ -229,6 +233,9 @@ static mom_message *next_message(struct momi_message_batch *batch) {
 
 static size_t take_locked(mom_consumer *consumer, mom_message **messages, size_t max) {
     size_t count = 0;
+    if (max > consumer->limit - consumer->taken_count) {
+        max = (size_t)(consumer->limit - consumer->taken_count);
+    }
     while (count < max && !momi_list_empty(&consumer->batches)) {
         struct momi_message_batch *batch =
             MOMI_CONTAINER_OF(consumer->batches.next, struct momi_message_batch, link);
@@ -242,6 +249,7 @@ static size_t take_locked(mom_consumer *consumer, mom_message **messages, size_t
         atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
         messages[count++] = message;
         consumer->taken = batch->runs[batch->run].delivery + batch->in_run;
+        consumer->taken_count++;
         consumer->buffered--;
         batch->taken++;
         if (++batch->in_run == batch->runs[batch->run].count) {
@@ -306,13 +314,32 @@ static int state_locked(const mom_consumer *consumer) {
     return MOM_OK;
 }
 
+/* The same for who wants a message: there is an end to those that this consumer takes. */
+static int may_take_locked(const mom_consumer *consumer) {
+    int error = state_locked(consumer);
+    if (error == MOM_OK && consumer->taken_count == consumer->limit) {
+        error = momi_err(MOM_EMPTY, "all %" PRIu64 " messages of its limit were taken",
+                         consumer->limit);
+    }
+    return error;
+}
+
+/* The last one of the limit was taken: nobody waits for another. */
+static void end_waits_locked(mom_consumer *consumer, struct momi_receive_wait *wait) {
+    if (consumer->taken_count == consumer->limit) {
+        *wait = consumer->wait;
+        consumer->wait = (struct momi_receive_wait){0};
+        pthread_cond_broadcast(&consumer->arrived);
+    }
+}
+
 /* With the mutex held: waits for messages; MOM_OK when there is one. */
 static int wait_locked(mom_consumer *consumer, uint64_t deadline_us,
                        const uint32_t *stops) {
     int error = MOM_OK;
     consumer->waiters++;
     while (error == MOM_OK && consumer->buffered == 0) {
-        error = state_locked(consumer);
+        error = may_take_locked(consumer);
         if (error == MOM_OK && stops != NULL && *stops != consumer->stops) {
             error = MOM_CLOSED;
         } else if (error == MOM_OK && !consumer->is_polling) {
@@ -351,7 +378,7 @@ static int wait_or_ask_locked(mom_consumer *consumer, uint64_t deadline_us,
     if (deadline_us != 0) {
         return wait_locked(consumer, deadline_us, stops);
     }
-    int error = state_locked(consumer);
+    int error = may_take_locked(consumer);
     if (error != MOM_OK) {
         return error;
     }
@@ -389,6 +416,7 @@ int momi_consumer_receive(mom_consumer *consumer, mom_message **messages, size_t
                           size_t *count, uint64_t deadline_us, const uint32_t *stops) {
     int error = MOM_OK;
     size_t found = 0;
+    struct momi_receive_wait wait = {0};
     pthread_mutex_lock(&consumer->mutex);
     if (consumer->buffered == 0) {
         error = wait_or_ask_locked(consumer, deadline_us, stops);
@@ -398,9 +426,17 @@ int momi_consumer_receive(mom_consumer *consumer, mom_message **messages, size_t
         error = state_locked(consumer);
     }
     if (error == MOM_OK) {
+        error = may_take_locked(consumer); /* another thread may have taken the last */
+    }
+    if (error == MOM_OK) {
         found = take_locked(consumer, messages, max);
+        end_waits_locked(consumer, &wait);
     }
     pthread_mutex_unlock(&consumer->mutex);
+    if (wait.completions != NULL) {
+        mom_completion answer = {.user = wait.user, .error = MOM_EMPTY};
+        momi_completions_put(wait.completions, &answer, NULL);
+    }
     if (error != MOM_OK) {
         return error;
     }
@@ -423,7 +459,7 @@ int momi_consumer_receive_submit(mom_consumer *consumer, uint64_t deadline_us,
     }
     bool is_there = false;
     pthread_mutex_lock(&consumer->mutex);
-    error = state_locked(consumer);
+    error = may_take_locked(consumer);
     if (error == MOM_OK && consumer->wait.completions != NULL) {
         error = momi_err(MOM_EXISTS, "this consumer is waited for already");
     }

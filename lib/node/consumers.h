@@ -76,6 +76,8 @@ struct mom_consumer {
     struct momi_list batches;    /* struct momi_message_batch.link */
     uint64_t buffered;           /* messages in them */
     uint64_t taken;              /* highest delivery number handed out */
+    uint64_t taken_count;        /* messages handed out in all */
+    uint64_t limit;              /* at most so many; UINT64_MAX: any */
     struct momi_settle *settles; /* owned; gathered since the last sweep */
     size_t settles_count, settles_room;
     int ended;       /* a result class: nothing comes any more */
@@ -96,9 +98,15 @@ struct mom_consumer {
 };
 
 /* The program's side. */
+struct momi_consumer_terms {
+    uint32_t prefetch; /* 0: default */
+    uint64_t lease_us; /* 0: the stream's */
+    uint64_t limit;    /* 0: none */
+};
 int momi_consumer_open(mom_node *node, enum momi_kind kind, struct momi_slice stream,
-                       struct momi_slice subscription, uint32_t prefetch,
-                       uint64_t lease_us, uint64_t deadline_us, mom_consumer **consumer);
+                       struct momi_slice subscription,
+                       const struct momi_consumer_terms *terms, uint64_t deadline_us,
+                       mom_consumer **consumer);
 int momi_consumer_close(mom_consumer *consumer, uint64_t deadline_us, bool may_wait);
 void momi_consumer_ref(mom_consumer *consumer);
 void momi_consumer_unref(mom_consumer *consumer);

@@ -216,11 +216,14 @@ void momi_consumer_poll_done(mom_consumer *consumer, int error) {
 /* --- sweeping
  * ------------------------------------------------------------------------------ */
 
-static void step_taken(mom_node *node, mom_consumer *consumer, uint64_t taken) {
+static void step_taken(mom_node *node, mom_consumer *consumer, uint64_t taken,
+                       uint64_t total) {
     if (taken > consumer->taken_told) {
         consumer->taken_told = taken;
-        struct momi_event event = {
-            .type = EV_CONSUMER_TAKEN, .token = consumer->handle, .value = taken};
+        struct momi_event event = {.type = EV_CONSUMER_TAKEN,
+                                   .token = consumer->handle,
+                                   .value = taken,
+                                   .total = total};
         momi_node_step(node, &event);
     }
 }
@@ -228,6 +231,7 @@ static void step_taken(mom_node *node, mom_consumer *consumer, uint64_t taken) {
 void momi_consumers_sweep(mom_node *node, mom_consumer *consumer) {
     pthread_mutex_lock(&consumer->mutex);
     uint64_t taken = consumer->taken;
+    uint64_t total = consumer->taken_count;
     struct momi_settle *settles = consumer->settles;
     size_t settles_count = consumer->settles_count;
     size_t settles_room = consumer->settles_room;
@@ -244,7 +248,7 @@ void momi_consumers_sweep(mom_node *node, mom_consumer *consumer) {
         momi_consumer_unref(consumer);
         return;
     }
-    step_taken(node, consumer, taken);
+    step_taken(node, consumer, taken, total);
     if (settles_count > 0) {
         struct momi_event event = {.type = EV_CONSUMER_SETTLE,
                                    .token = consumer->handle,

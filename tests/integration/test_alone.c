@@ -155,6 +155,77 @@ static void given_back_comes_again_and_rejected_is_dead_lettered(void **state) {
     CHECK_OK(mom_close(node, WAIT_MS));
 }
 
+static void a_limit_leaves_the_rest_to_others(void **state) {
+    (void)state;
+    mom_node *node = nodes_open_alone(dir);
+    CHECK_OK(mom_queue_create(node, "q", NULL, WAIT_MS));
+    send_in_order(node, "q", "m", 0, 10);
+    mom_consumer_options options;
+    mom_consumer_options_init(&options);
+    options.limit = 4;
+    mom_consumer *limited;
+    mom_consumer *other;
+    mom_message *messages[10];
+    size_t count = 0;
+    size_t taken = 0;
+    CHECK_OK(mom_queue_consumer(node, "q", &options, WAIT_MS, &limited));
+    while (taken < 4) {
+        CHECK_OK(mom_receive_many(limited, messages + taken, 10, &count, WAIT_MS));
+        taken += count;
+    }
+    CHECK_EQ(taken, 4);
+    CHECK_ERR(mom_receive(limited, messages, MOM_FOREVER), MOM_EMPTY);
+    CHECK_ERR(mom_receive(limited, messages, 0), MOM_EMPTY);
+    /* The first one still holds its four: the others are there at once, and unmarked. */
+    CHECK_OK(mom_queue_consumer(node, "q", NULL, WAIT_MS, &other));
+    for (int i = 4; i < 10; i++) {
+        mom_message *message;
+        char body[8];
+        snprintf(body, sizeof body, "m-%d", i);
+        CHECK_OK(mom_receive(other, &message, WAIT_MS));
+        check_body(message, body);
+        CHECK(!mom_message_redelivered(message));
+        CHECK_OK(mom_ack(message));
+        mom_message_release(message);
+    }
+    CHECK_ERR(mom_receive(other, &messages[4], 0), MOM_EMPTY);
+    CHECK_OK(mom_ack_many(messages, 4));
+    for (size_t i = 0; i < 4; i++) {
+        mom_message_release(messages[i]);
+    }
+    CHECK_OK(mom_consumer_flush(limited, WAIT_MS));
+    CHECK_OK(mom_consumer_close(limited, WAIT_MS));
+    CHECK_OK(mom_consumer_close(other, WAIT_MS));
+    CHECK_OK(mom_close(node, WAIT_MS));
+}
+
+static mom_handled count_messages(mom_message *message, void *user) {
+    (void)message;
+    ++*(int *)user;
+    return MOM_HANDLED_ACK;
+}
+
+static void a_limit_ends_who_waits(void **state) {
+    (void)state;
+    mom_node *node = nodes_open_alone(dir);
+    CHECK_OK(mom_queue_create(node, "q", NULL, WAIT_MS));
+    mom_consumer_options *options = mom_consumer_options_new();
+    CHECK_OK(mom_consumer_options_set(options, "limit", "3"));
+    mom_consumer *consumer;
+    CHECK_OK(mom_queue_consumer(node, "q", options, WAIT_MS, &consumer));
+    mom_completions *completions;
+    CHECK_OK(mom_completions_open(node, &completions));
+    send_in_order(node, "q", "m", 0, 5);
+    int handled = 0;
+    CHECK_OK(mom_consumer_run(consumer, count_messages, &handled));
+    CHECK_EQ(handled, 3);
+    CHECK_ERR(mom_receive_submit(consumer, WAIT_MS, completions, NULL), MOM_EMPTY);
+    CHECK_OK(mom_consumer_close(consumer, WAIT_MS));
+    mom_completions_close(completions);
+    mom_consumer_options_free(options);
+    CHECK_OK(mom_close(node, WAIT_MS));
+}
+
 static void a_message_comes_again_when_its_lease_ends(void **state) {
     (void)state;
     mom_node *node = nodes_open_alone(dir);
@@ -660,6 +731,8 @@ int main(int argc, char **argv) {
         ALONE(acknowledged_is_gone_and_unacknowledged_is_there_after_reopening),
         ALONE(a_message_carries_what_it_was_given),
         ALONE(given_back_comes_again_and_rejected_is_dead_lettered),
+        ALONE(a_limit_leaves_the_rest_to_others),
+        ALONE(a_limit_ends_who_waits),
         ALONE(a_message_comes_again_when_its_lease_ends),
         ALONE(wrong_calls_say_what_is_wrong),
         ALONE(options_that_do_not_fit_are_named),

@@ -218,6 +218,35 @@ test_unreachable() {
     esac
 }
 
+# One receiver holds what it was told to take and cannot write it yet; the rest is there for another.
+two_receivers() {
+    local i status=0 receiver
+    expect 0 queue create shared
+    for i in {1..10}; do
+        head -c 100000 /dev/zero | tr '\0' x
+        echo " $i"
+    done >"$room/large"
+    expect 0 send shared --file "$room/large"
+    mkfifo "$room/fifo"
+    exec 9<>"$room/fifo"
+    timeout 60 "$mom" receive shared --count 3 --output "$room/fifo" 2>"$room/first.err" &
+    receiver=$!
+    background+=("$receiver")
+    for i in {1..200}; do
+        "$mom" --json queue info shared >"$out" 2>"$err"
+        grep -q '"leased":3' "$out" && break
+    done
+    expect 0 --json receive shared --count 7 --wait 10
+    grep -q '"redelivered":true' "$out" && fail "the rest is marked as redelivered"
+    head -n 3 <&9 >"$room/first"
+    wait $receiver || status=$?
+    background=()
+    exec 9>&-
+    [ $status -eq 0 ] || fail "the first receiver: exit $status: $(head -c 300 "$room/first.err")"
+    cmp "$room/first" <(head -n 3 "$room/large") || fail "the first receiver got others than the first three"
+    expect 3 receive shared --wait 0
+}
+
 # Three processes, one of them killed in the middle of a stream.
 test_mesh() {
     mesh_form 3 || { fail "the mesh was not formed"; return; }
@@ -227,6 +256,7 @@ test_mesh() {
     expect 0 status && grep -q '3 nodes' "$out" || fail "status does not show 3 nodes"
     expect 0 --json status && is_json
     expect 10 --data "$room/a" queue list && says a
+    two_receivers
     expect 0 queue create lines
     leader=$(leader_of lines)
     [ -n "${node_pid[$leader]:-}" ] || { fail "no leader: '$leader'"; return; }

@@ -25,6 +25,8 @@ static void consumer_call(enum momi_call_type type, uint64_t id, uint64_t deadli
     fake_call(&call);
 }
 
+static uint64_t limit; /* of the consumers opened next */
+
 static void open_with(uint32_t prefetch, uint64_t lease_us) {
     struct momi_call call = {.type = CALL_CONSUMER_OPEN,
                              .id = 1,
@@ -33,7 +35,8 @@ static void open_with(uint32_t prefetch, uint64_t lease_us) {
                              .name = momi_slice_str("q"),
                              .consumer = HANDLE,
                              .prefetch = prefetch,
-                             .lease_us = lease_us};
+                             .lease_us = lease_us,
+                             .limit = limit};
     fake_begin();
     fake_call(&call);
     fake_end();
@@ -54,7 +57,8 @@ static uint64_t attach(uint32_t prefetch, uint64_t lease_us) {
     CHECK_EQ(commands[0].type, CMD_CONSUMER_ATTACH);
     struct momi_consumer_attach body;
     CHECK(momi_consumer_attach_parse(commands[0].body, &body));
-    CHECK_EQ(body.credit, prefetch == 0 ? CLIENT_PREFETCH_DEFAULT : prefetch);
+    uint64_t wanted = prefetch == 0 ? CLIENT_PREFETCH_DEFAULT : prefetch;
+    CHECK_EQ(body.credit, limit != 0 && limit < wanted ? limit : wanted);
     CHECK_EQ(body.lease_us, lease_us);
     uint64_t id = body.consumer;
     number_next = 1;
@@ -134,13 +138,16 @@ static void deliver(uint64_t consumer, uint64_t term, uint64_t delivery, uint32_
     fake_end();
 }
 
-static void taken(uint64_t number) {
+/* Up to `number`, `total` of them in all: what was void in between was not taken. */
+static void taken_of(uint64_t number, uint64_t total) {
     struct momi_event event = {.type = EV_CONSUMER_TAKEN,
                                .now_us = fake.core.now_us,
                                .token = HANDLE,
-                               .value = number};
+                               .value = number,
+                               .total = total};
     momi_client_event(&fake.core, &event);
 }
+static void taken(uint64_t number) { taken_of(number, number); }
 static void settle(uint64_t counter, uint32_t count, enum momi_settle_action action) {
     struct momi_settle one = {
         .token = {.counter = counter}, .count = count, .action = action};
@@ -231,6 +238,50 @@ static void credit_is_told_at_a_quarter(void **state) {
     CHECK_EQ(consume.credit, 125);
     CHECK_EQ(consume.handed, 25);
     CHECK_EQ(consume.count, 0);
+}
+
+static void credit_ends_at_the_limit(void **state) {
+    (void)state;
+    limit = 5;
+    uint64_t id = attach(4, 0);
+    deliver(id, 1, 1, 4);
+    fake_begin();
+    taken(3);
+    fake_end();
+    CHECK_EQ(sent_consume().credit, 5);
+    answer(MOM_OK, 0);
+    deliver(id, 1, 5, 1);
+    fake_begin();
+    taken(5);
+    fake_end();
+    CHECK_EQ(commands_sent(), 0);
+    limit = 0;
+}
+
+static void what_was_void_does_not_count_towards_the_limit(void **state) {
+    (void)state;
+    limit = 5;
+    uint64_t id = attach(10, 0);
+    deliver(id, 1, 1, 5);
+    fake_begin();
+    taken(2);
+    settle(1001, 2, MOMI_SETTLE_ACK);
+    fake_end();
+    CHECK_EQ(sent_consume().credit, 5);
+    answer(MOM_NOT_FOUND, 0); /* detached: three of the buffer went back */
+    struct momi_command commands[Q_MAX];
+    CHECK_EQ(fake_commands(1, commands, Q_MAX), 1);
+    struct momi_consumer_attach body;
+    CHECK(momi_consumer_attach_parse(commands[0].body, &body));
+    CHECK_EQ(body.credit, 3);
+    answer(MOM_OK, 0);
+    deliver(body.consumer, 1, 1, 3);
+    fake_begin();
+    taken_of(8, 5);
+    settle(1001, 3, MOMI_SETTLE_ACK);
+    fake_end();
+    CHECK_EQ(sent_consume().credit, 3);
+    limit = 0;
 }
 
 static void settlements_are_merged_and_gathered(void **state) {
@@ -728,6 +779,8 @@ int main(void) {
         CASE(messages_come_once_from_the_latest_term),
         CASE(malformed_deliveries_are_dropped),
         CASE(credit_is_told_at_a_quarter),
+        CASE(credit_ends_at_the_limit),
+        CASE(what_was_void_does_not_count_towards_the_limit),
         CASE(settlements_are_merged_and_gathered),
         CASE(flush_waits_for_the_settlements_before_it),
         CASE(a_flush_speaks_of_its_own_settlements),

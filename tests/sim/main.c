@@ -118,6 +118,11 @@ static bool is_deterministic(const struct run *run, uint64_t seed) {
     X(deleted) \
     X(frames) \
     X(flipped) \
+    X(plans) \
+    X(hunts) \
+    X(disk_failures) \
+    X(shortages) \
+    X(full_lanes) \
     X(faults)
 /* clang-format on */
 

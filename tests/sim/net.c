@@ -308,24 +308,63 @@ static void post_silence(struct sim_world *world) {
     }
 }
 
+/* Who may hear whom. A bridge is one node that both halves reach; in a ring each reaches
+ * the two beside it. */
+enum cut { CUT_HALVES, CUT_ONE, CUT_BRIDGE, CUT_RING };
+static const char *const cut_names[] = {"in two", "of one", "with a bridge", "to a ring"};
+
+static bool separates(const struct sim_world *world, enum cut cut, uint64_t side,
+                      uint32_t alone, uint32_t a, uint32_t b) {
+    uint32_t step = a < b ? b - a : a - b;
+    switch (cut) {
+    case CUT_ONE:
+        return a == alone || b == alone;
+    case CUT_BRIDGE:
+        return a != alone && b != alone && (((side >> a) ^ (side >> b)) & 1) != 0;
+    case CUT_RING:
+        return step != 1 && step != world->nodes_count - 1;
+    default:
+        return (((side >> a) ^ (side >> b)) & 1) != 0;
+    }
+}
+
 void sim_net_partition(struct sim_world *world) {
     memset(world->cut, 0, sizeof world->cut);
     struct momi_rng *rng = &world->rng_fault;
     uint64_t side = momi_rng_next(rng);
     bool one_way = momi_rng_chance(rng, 300000);
-    bool isolate_one = momi_rng_chance(rng, 400000);
     uint32_t alone = (uint32_t)sim_draw(rng, 0, world->nodes_count - 1);
+    static const enum cut cuts[] = {CUT_HALVES, CUT_HALVES, CUT_HALVES, CUT_ONE,
+                                    CUT_ONE,    CUT_ONE,    CUT_BRIDGE, CUT_RING};
+    enum cut cut = cuts[sim_draw(rng, 0, sizeof cuts / sizeof cuts[0] - 1)];
     for (uint32_t a = 0; a < world->nodes_count; a++) {
         for (uint32_t b = 0; b < world->nodes_count; b++) {
-            bool a_side = isolate_one ? a == alone : ((side >> a) & 1) != 0;
-            bool b_side = isolate_one ? b == alone : ((side >> b) & 1) != 0;
-            world->cut[a][b] = a != b && a_side != b_side && (!one_way || a_side);
+            bool is_from = cut == CUT_ONE ? a == alone : ((side >> a) & 1) != 0;
+            world->cut[a][b] = a != b && separates(world, cut, side, alone, a, b) &&
+                               (!one_way || is_from);
         }
     }
     world->partition_id++;
     world->totals.partitions++;
-    sim_say(world, "partition %s%s", one_way ? "one way " : "",
-            isolate_one ? "of one" : "in two");
+    sim_say(world, "partition %s%s", one_way ? "one way " : "", cut_names[cut]);
+    post_silence(world);
+}
+
+void sim_net_isolate(struct sim_world *world, uint32_t node, bool cuts_out,
+                     bool cuts_in) {
+    memset(world->cut, 0, sizeof world->cut);
+    for (uint32_t peer = 0; peer < world->nodes_count; peer++) {
+        if (peer != node) {
+            world->cut[node][peer] = cuts_out;
+            world->cut[peer][node] = cuts_in;
+        }
+    }
+    world->partition_id++;
+    world->totals.partitions++;
+    sim_say(world, "n%u is isolated%s", node,
+            !cuts_in    ? ": it hears"
+            : !cuts_out ? ": it is heard"
+                        : "");
     post_silence(world);
 }
 

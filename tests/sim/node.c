@@ -50,6 +50,10 @@ static void queue_write(struct sim_world *world, uint32_t index, bool sync) {
         node->queue_sync = momi_must_realloc(node->queue_sync,
                                              node->queue_room * sizeof *node->queue_sync);
     }
+    if (node->has_failed_disk) {
+        momi_batch_free(&node->effects.batch);
+        return;
+    }
     node->queue[node->queue_count] = node->effects.batch;
     node->queue_sync[node->queue_count] = sync;
     node->queue_count++;
@@ -154,6 +158,7 @@ static void run_effect(struct sim_world *world, uint32_t index,
     struct sim_node *node = &world->nodes[index];
     switch (effect->type) {
     case FX_SEND:
+        sim_rules_sent(world, index, effect->frame);
         sim_net_send(world, index, effect);
         break;
     case FX_WRITE:
@@ -192,7 +197,7 @@ static void run_effect(struct sim_world *world, uint32_t index,
         sim_say(world, "n%u notice %d shard %u %.*s", index, (int)effect->notice,
                 effect->shard, (int)(effect->text.size > 60 ? 60 : effect->text.size),
                 (const char *)effect->text.data);
-        if (effect->notice == MOMI_NOTICE_STORE_FAILED) {
+        if (effect->notice == MOMI_NOTICE_STORE_FAILED && !node->has_failed_disk) {
             sim_fail(world, "n%u says that its store failed, and it did not", index);
         }
         break;
@@ -235,8 +240,11 @@ void sim_node_event(struct sim_world *world, uint32_t index, struct momi_event *
     uint64_t life = node->life;
     struct momi_effects effects = node->effects;
     memset(&node->effects, 0, sizeof node->effects);
+    sim_rules_before(world, index, event);
     momi_core_step(node->core, event, &effects);
+    sim_rules_stepped(world, index, event, &effects);
     momi_core_turn_end(node->core, &effects);
+    sim_rules_after(world, index, &effects);
     sim_checks_step(world, index);
     shuffle(world, &effects);
     node->effects.batch = effects.batch;
@@ -259,10 +267,48 @@ void sim_node_event(struct sim_world *world, uint32_t index, struct momi_event *
 /* --- journal
  * ------------------------------------------------------------------------------- */
 
+static void drop_queue(struct sim_node *node) {
+    for (size_t i = 0; i < node->queue_count; i++) {
+        momi_batch_free(&node->queue[i]);
+    }
+    node->queue_count = 0;
+    node->is_writing = false;
+}
+
+/* Nothing is written from here on (R7); what was written and not synced may be there or
+ * not when the node comes back. */
+static void fail_disk(struct sim_world *world, uint32_t index) {
+    struct sim_node *node = &world->nodes[index];
+    node->has_failed_disk = true;
+    drop_queue(node);
+    sim_say(world, "n%u: a %s fails", index,
+            node->disk_failure == DISK_FAILS_SYNC ? "sync" : "write");
+    world->totals.disk_failures++;
+    sim_task_add(world, sim_draw(&world->rng_disk, 10, 20000), TASK_WRITTEN, index,
+                 node->life, 0);
+    /* Somebody restarts it. */
+    sim_task_add(world, sim_draw(&world->rng_fault, 50 * MOMI_MS, 4 * MOMI_S),
+                 TASK_RESTART, index, node->life, 2);
+}
+
+static uint64_t draw_sync(struct sim_world *world, const struct sim_node *node) {
+    const struct sim_options *options = &world->options;
+    uint64_t delay_us =
+        sim_draw(&world->rng_disk, options->sync_min_us, options->sync_max_us);
+    if (!world->is_calm && momi_rng_chance(&world->rng_disk, options->slow_sync_ppm)) {
+        delay_us *= sim_draw(&world->rng_disk, 10, 300);
+    }
+    return delay_us * node->sync_factor;
+}
+
 /* As the journal thread does it: everything that waits is written, then one sync. */
 static void start_journal(struct sim_world *world, uint32_t index) {
     struct sim_node *node = &world->nodes[index];
     if (node->is_writing || node->queue_count == 0) {
+        return;
+    }
+    if (node->disk_failure == DISK_FAILS_WRITE) {
+        fail_disk(world, index);
         return;
     }
     node->writing_sync = false;
@@ -274,32 +320,48 @@ static void start_journal(struct sim_world *world, uint32_t index) {
     }
     node->queue_count = 0;
     node->is_writing = true;
-    uint64_t delay_us = 10;
-    if (node->writing_sync) {
-        delay_us = sim_draw(&world->rng_disk, world->options.sync_min_us,
-                            world->options.sync_max_us);
-        if (!world->is_calm &&
-            momi_rng_chance(&world->rng_disk, world->options.slow_sync_ppm)) {
-            delay_us *= sim_draw(&world->rng_disk, 10, 300);
-        }
-    }
+    uint64_t delay_us = node->writing_sync ? draw_sync(world, node) : 10;
     sim_task_add(world, delay_us, TASK_DISK, index, node->life, 0);
+}
+
+/* The loop hears of it at once, or a while later. */
+static void post_written(struct sim_world *world, uint32_t index, uint64_t number) {
+    struct sim_node *node = &world->nodes[index];
+    uint64_t delay_us = 0;
+    if (!world->is_calm &&
+        momi_rng_chance(&world->rng_disk, world->options.late_completion_ppm)) {
+        delay_us = sim_draw(&world->rng_disk, 100, 50 * MOMI_MS);
+    }
+    uint64_t due_us = world->now_us + delay_us;
+    if (due_us < node->written_due_us) {
+        due_us = node->written_due_us;
+    }
+    node->written_due_us = due_us;
+    sim_task_add(world, due_us - world->now_us, TASK_WRITTEN, index, node->life, number);
 }
 
 static void journal_done(struct sim_world *world, uint32_t index) {
     struct sim_node *node = &world->nodes[index];
+    if (node->has_failed_disk) {
+        return;
+    }
+    if (node->writing_sync && node->disk_failure == DISK_FAILS_SYNC) {
+        fail_disk(world, index);
+        return;
+    }
     node->is_writing = false;
     if (node->writing_sync) {
         sim_disk_sync(&node->disk);
+        sim_rules_synced(world, index);
     }
+    post_written(world, index, node->writing_number);
     start_journal(world, index);
-    struct momi_event event = {.type = EV_WRITTEN,
-                               .token = node->queue_count == 0 && node->is_writing
-                                            ? node->disk.synced_number
-                                            : node->writing_number};
-    if (node->is_writing) {
-        event.token = node->disk.synced_number;
-    }
+}
+
+/* Number 0: the disk has failed. */
+static void written(struct sim_world *world, uint32_t index, uint64_t number) {
+    struct momi_event event = {
+        .type = EV_WRITTEN, .token = number, .error = number == 0 ? MOM_IO : MOM_OK};
     sim_node_event(world, index, &event);
 }
 
@@ -392,6 +454,9 @@ void sim_node_start(struct sim_world *world, uint32_t index) {
     node->life++;
     node->is_paused = false;
     node->is_closing = false;
+    node->written_due_us = 0;
+    node->disk_failure = DISK_SOUND;
+    node->has_failed_disk = false;
     if (node->role == MOMI_ROLE_STORE) {
         node->disk.incarnation++;
         node->id = 100 + index;
@@ -405,14 +470,6 @@ void sim_node_start(struct sim_world *world, uint32_t index) {
     struct momi_event event = {.type = EV_TIME};
     sim_node_event(world, index, &event);
     sim_programs_node_up(world, index);
-}
-
-static void drop_queue(struct sim_node *node) {
-    for (size_t i = 0; i < node->queue_count; i++) {
-        momi_batch_free(&node->queue[i]);
-    }
-    node->queue_count = 0;
-    node->is_writing = false;
 }
 
 void sim_node_count(struct sim_world *world, uint32_t index) {
@@ -458,16 +515,23 @@ void sim_node_crash(struct sim_world *world, uint32_t index) {
     drop_queue(node);
     stop(world, index);
     sim_disk_crash(&node->disk, &world->rng_disk, world->options.survive_ppm);
+    sim_rules_synced(world, index);
 }
 
 /* After FX_CLOSED the shell syncs and closes the store. */
 static void finish_close(struct sim_world *world, uint32_t index) {
     struct sim_node *node = &world->nodes[index];
+    if (node->has_failed_disk) {
+        stop(world, index);
+        sim_disk_crash(&node->disk, &world->rng_disk, world->options.survive_ppm);
+        return;
+    }
     for (size_t i = 0; i < node->queue_count; i++) {
         sim_disk_write(&node->disk, &node->queue[i]);
     }
     drop_queue(node);
     sim_disk_sync(&node->disk);
+    sim_rules_synced(world, index);
     stop(world, index);
     world->totals.closes++;
 }
@@ -532,6 +596,11 @@ void sim_node_task(struct sim_world *world, struct sim_task *task) {
             journal_done(world, index);
         }
         break;
+    case TASK_WRITTEN:
+        if (node->life == task->b && node->core != NULL) {
+            written(world, index, task->c);
+        }
+        break;
     case TASK_READ:
         if (node->life == task->b) {
             answer_read(world, index, task);
@@ -551,6 +620,11 @@ void sim_node_task(struct sim_world *world, struct sim_task *task) {
     case TASK_RESTART:
         if (task->c == 1 && node->core != NULL && node->life == task->b) {
             finish_close(world, index);
+            sim_task_add(world,
+                         sim_draw(&world->rng_fault, 1000, world->options.restart_max_us),
+                         TASK_RESTART, index, 0, 0);
+        } else if (task->c == 2 && node->core != NULL && node->life == task->b) {
+            sim_node_crash(world, index);
             sim_task_add(world,
                          sim_draw(&world->rng_fault, 1000, world->options.restart_max_us),
                          TASK_RESTART, index, 0, 0);

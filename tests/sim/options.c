@@ -12,8 +12,8 @@ static bool some(struct momi_rng *rng, uint32_t percent) {
 }
 
 static void draw_shape(struct sim_options *options, struct momi_rng *rng) {
-    static const uint32_t stores[] = {3, 3, 3, 3, 3, 4, 5, 1, 2, 3};
-    options->stores = stores[sim_draw(rng, 0, 9)];
+    static const uint32_t stores[] = {3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 1, 2, 6, 7, 3};
+    options->stores = stores[sim_draw(rng, 0, sizeof stores / sizeof stores[0] - 1)];
     options->clients = (uint32_t)sim_draw(rng, 0, 2);
     options->copies = some(rng, 85) ? 3 : (uint32_t)sim_draw(rng, 1, 5);
     options->shards = (uint32_t)sim_draw(rng, 1, 3);
@@ -58,6 +58,25 @@ static void draw_storm(struct sim_options *options, struct momi_rng *rng) {
     options->slow_sync_ppm = some(rng, 50) ? (uint32_t)sim_draw(rng, 1000, 60000) : 0;
 }
 
+/* What comes on top of crashes and a bad network. */
+static void draw_more(struct sim_options *options, struct momi_rng *rng) {
+    options->change_us = options->stores > 1 && some(rng, 30)
+                             ? sim_draw(rng, 500 * MOMI_MS, 6 * MOMI_S)
+                             : 0;
+    options->hunt_us = options->stores > 1 && some(rng, 25)
+                           ? sim_draw(rng, 400 * MOMI_MS, 6 * MOMI_S)
+                           : 0;
+    options->disk_failure_us = some(rng, 12) ? sim_draw(rng, 4 * MOMI_S, 20 * MOMI_S) : 0;
+    options->space_us = some(rng, 10) ? sim_draw(rng, 2 * MOMI_S, 15 * MOMI_S) : 0;
+    options->lane_full_us = some(rng, 15) ? sim_draw(rng, 300 * MOMI_MS, 5 * MOMI_S) : 0;
+    options->late_completion_ppm =
+        some(rng, 20) ? (uint32_t)sim_draw(rng, 1000, 300000) : 0;
+    options->slow_disks = some(rng, 20) ? 1u << sim_draw(rng, 0, options->stores - 1) : 0;
+    if (options->slow_disks != 0 && options->sync_max_us > 3000) {
+        options->sync_max_us = options->sync_min_us + 3000; /* slow enough already */
+    }
+}
+
 void sim_options_draw(struct sim_options *options, uint64_t seed) {
     struct momi_rng own;
     struct momi_rng *rng = &own;
@@ -95,6 +114,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed) {
     if (options->storm) {
         draw_storm(options, rng);
     }
+    draw_more(options, rng);
     options->late_groups =
         options->topics > 0 && some(rng, 50) ? (uint32_t)sim_draw(rng, 1, 2) : 0;
 }
@@ -110,11 +130,11 @@ void sim_options_print(const struct sim_options *o) {
            (unsigned long long)o->run_us / 1000);
     printf("  net: delay %llu..%llu us slow %u loss %u duplicate %u reorder %u flip %u "
            "ppm, lanes "
-           "close %llu ms, "
-           "partitions %llu ms\n",
+           "close %llu ms, full %llu ms, partitions %llu ms\n",
            (unsigned long long)o->delay_min_us, (unsigned long long)o->delay_max_us,
            o->slow_ppm, o->loss_ppm, o->duplicate_ppm, o->reorder_ppm, o->flip_ppm,
            (unsigned long long)o->lane_close_us / 1000,
+           (unsigned long long)o->lane_full_us / 1000,
            (unsigned long long)o->partition_us / 1000);
     printf("  disk: sync %llu..%llu us slow %u ppm, unsynced pages survive %u ppm, "
            "checkpoint %llu behind %llu "
@@ -132,6 +152,13 @@ void sim_options_print(const struct sim_options *o) {
            (unsigned long long)o->client_crash_us / 1000,
            (unsigned long long)o->restart_max_us / 1000, o->drift_ppm,
            (unsigned long long)o->clock_jump_us / 1000);
+    printf("  disk: slow ones %#x, completions late %u ppm, failures %llu ms, no space "
+           "%llu ms; plans %llu ms, hunts %llu ms\n",
+           o->slow_disks, o->late_completion_ppm,
+           (unsigned long long)o->disk_failure_us / 1000,
+           (unsigned long long)o->space_us / 1000,
+           (unsigned long long)o->change_us / 1000,
+           (unsigned long long)o->hunt_us / 1000);
     printf(
         "  programs: publishers %u consumers %u queues %u topics %u, late groups %u%s\n",
         o->publishers, o->consumers, o->queues, o->topics, o->late_groups,

@@ -830,6 +830,10 @@ static uint64_t count_missing(const struct sim_programs *programs) {
     return missing;
 }
 
+uint64_t sim_programs_left(struct sim_world *world) {
+    return count_missing(world->programs);
+}
+
 bool sim_programs_are_done(struct sim_world *world) {
     struct sim_programs *programs = world->programs;
     if (world->now_us < programs->quiet_since_us + 100 * MOMI_MS) {

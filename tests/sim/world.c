@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The world's clock and fate: tasks in order of time, faults drawn from the seed, the two
- * phases of a run.
+ * The world's clock: tasks in order of time, and the two phases of a run.
  *
  * Phase one: programs work while faults come. Phase two: faults end; in safety mode
  * everything is healed, in liveness mode only a random majority of the stores is, and the
@@ -16,18 +15,11 @@
 #include "base/mem.h"
 #include "core/shard_internal.h"
 
-enum { DRAIN_MAX_S = 180, SPINS_MAX = 2000000 };
-enum fault {
-    FAULT_CRASH,
-    FAULT_CRASH_ALL,
-    FAULT_PAUSE,
-    FAULT_LANE,
-    FAULT_PARTITION,
-    FAULT_CLOSE,
-    FAULT_CLIENT,
-    FAULT_CLOCK,
-    FAULT_LATE,
-    FAULTS
+enum {
+    DRAIN_S = 180,     /* after the faults ... */
+    DRAIN_MORE_S = 60, /* ... and again, while fewer and fewer messages are left */
+    DRAIN_MAX_S = 1800,
+    SPINS_MAX = 2000000
 };
 
 uint64_t sim_draw(struct momi_rng *rng, uint64_t low, uint64_t high) {
@@ -99,6 +91,9 @@ static uint32_t target_of(const struct sim_task *task) {
     case TASK_NODE_TIME:
     case TASK_READ:
     case TASK_DISK:
+    case TASK_WRITTEN:
+    case TASK_ROOM:
+    case TASK_SPACE:
     case TASK_IDENTITY:
     case TASK_LANE_DOWN:
     case TASK_DIAL:
@@ -110,156 +105,13 @@ static uint32_t target_of(const struct sim_task *task) {
     }
 }
 
-/* --- faults
- * -------------------------------------------------------------------------------- */
-
-static uint64_t mean_of(const struct sim_world *world, enum fault fault) {
-    const struct sim_options *options = &world->options;
-    switch (fault) {
-    case FAULT_CRASH:
-        return options->crash_us;
-    case FAULT_CRASH_ALL:
-        return options->crash_all_us;
-    case FAULT_PAUSE:
-        return options->pause_us;
-    case FAULT_LANE:
-        return options->lane_close_us;
-    case FAULT_PARTITION:
-        return options->partition_us;
-    case FAULT_CLOSE:
-        return options->transfer_us;
-    case FAULT_CLIENT:
-        return options->client_crash_us;
-    case FAULT_CLOCK:
-        return options->clock_jump_us;
-    case FAULT_LATE:
-        return options->late_stores > 0 ? options->run_us / (options->late_stores + 1)
-                                        : 0;
-    default:
-        return 0;
-    }
-}
-
-static void schedule_fault(struct sim_world *world, enum fault fault) {
-    uint64_t mean_us = mean_of(world, fault);
-    if (mean_us > 0) {
-        sim_task_add(world, sim_draw(&world->rng_fault, mean_us / 4, mean_us * 2),
-                     TASK_FAULT, fault, 0, 0);
-    }
-}
-
-static uint32_t draw_store(struct sim_world *world) {
-    return (uint32_t)sim_draw(&world->rng_fault, 0, world->options.stores - 1);
-}
-
-static void restart_later(struct sim_world *world, uint32_t node) {
-    sim_task_add(world, sim_draw(&world->rng_fault, 1000, world->options.restart_max_us),
-                 TASK_RESTART, node, 0, 0);
-}
-
-static void crash(struct sim_world *world, uint32_t node) {
-    if (sim_node_is_up(world, node)) {
-        sim_node_crash(world, node);
-        restart_later(world, node);
-    }
-}
-
-static void start_late_store(struct sim_world *world) {
-    for (uint32_t i = 0; i < world->options.stores; i++) {
-        if (world->nodes[i].is_late && world->nodes[i].life == 0) {
-            sim_node_start(world, i);
-            return;
-        }
-    }
-}
-
-static void fault_comes(struct sim_world *world, enum fault fault) {
-    if (world->is_calm) {
-        return;
-    }
-    world->totals.faults++;
-    uint32_t node = draw_store(world);
-    struct momi_rng *rng = &world->rng_fault;
-    switch (fault) {
-    case FAULT_CRASH:
-        crash(world, node);
-        break;
-    case FAULT_CRASH_ALL:
-        for (uint32_t i = 0; i < world->options.stores; i++) {
-            crash(world, i);
-        }
-        break;
-    case FAULT_PAUSE:
-        sim_node_pause(world, node,
-                       sim_draw(rng, 50 * MOMI_MS,
-                                world->options.storm ? 900 * MOMI_MS : 5 * MOMI_S));
-        break;
-    case FAULT_LANE: {
-        uint32_t peer = (uint32_t)sim_draw(rng, 0, world->nodes_count - 1);
-        if (peer != node) {
-            sim_net_close_lane(world, node, peer);
-        }
-        break;
-    }
-    case FAULT_PARTITION:
-        sim_net_partition(world);
-        sim_task_add(world,
-                     sim_draw(rng, 100 * MOMI_MS,
-                              world->options.storm ? 1500 * MOMI_MS : 8 * MOMI_S),
-                     TASK_HEAL, world->partition_id, 0, 0);
-        break;
-    case FAULT_CLOSE:
-        sim_node_close(world, node);
-        break;
-    case FAULT_CLIENT:
-        if (world->options.clients > 0) {
-            crash(world, world->options.stores +
-                             (uint32_t)sim_draw(rng, 0, world->options.clients - 1));
-        }
-        break;
-    case FAULT_CLOCK:
-        world->nodes[node].wall_offset_us +=
-            (int64_t)sim_draw(rng, 0, 7200 * MOMI_S) - (int64_t)(3600 * MOMI_S);
-        break;
-    case FAULT_LATE:
-        start_late_store(world);
-        break;
-    default:
-        break;
-    }
-    schedule_fault(world, fault);
-}
-
 /* --- phases
  * -------------------------------------------------------------------------------- */
 
 static void calm(struct sim_world *world) {
-    world->is_calm = true;
-    sim_net_heal(world);
-    sim_say(world, "the faults end");
-    uint32_t away = world->options.liveness ? (world->options.stores - 1) / 2 : 0;
-    away = world->options.storm || world->options.copies < 3 ||
-                   world->options.stores < 3 || world->options.late_stores > 0
-               ? 0
-               : away;
-    if (away > (world->options.copies - 1) / 2) {
-        away = (world->options.copies - 1) / 2;
-    }
-    while (away > 0) {
-        uint32_t node = draw_store(world);
-        if (!world->nodes[node].is_dead) {
-            sim_node_crash(world, node);
-            world->nodes[node].is_dead = true;
-            away--;
-        }
-    }
-    for (uint32_t i = 0; i < world->nodes_count; i++) {
-        if (!sim_node_is_up(world, i) && !world->nodes[i].is_dead) {
-            sim_node_start(world, i);
-        }
-    }
+    sim_faults_end(world);
     sim_programs_calm(world);
-    sim_task_add(world, DRAIN_MAX_S * MOMI_S, TASK_PHASE, 1, 0, 0);
+    sim_task_add(world, DRAIN_S * MOMI_S, TASK_PHASE, 1, 0, 0);
 }
 
 /* Groups and consumers as the leader of a shard has them. */
@@ -331,6 +183,21 @@ static void say_who_waits(struct sim_world *world) {
     }
 }
 
+/* Slow is not stuck: a consumer with a credit of one, far away, needs its time. */
+static void drain_on(struct sim_world *world) {
+    uint64_t left = sim_programs_left(world);
+    bool is_late = world->now_us > world->options.run_us + DRAIN_MAX_S * MOMI_S;
+    if (left < world->drain_left && !is_late) {
+        world->drain_left = left;
+        sim_task_add(world, DRAIN_MORE_S * MOMI_S, TASK_PHASE, 1, 0, 0);
+        return;
+    }
+    say_who_waits(world);
+    sim_programs_say_waiting(world);
+    sim_fail(world, "no progress: not drained %llu s after the faults ended",
+             (unsigned long long)((world->now_us - world->options.run_us) / MOMI_S));
+}
+
 static void dispatch(struct sim_world *world, struct sim_task *task) {
     switch (task->type) {
     case TASK_FRAME:
@@ -340,6 +207,7 @@ static void dispatch(struct sim_world *world, struct sim_task *task) {
         break;
     case TASK_NODE_TIME:
     case TASK_DISK:
+    case TASK_WRITTEN:
     case TASK_READ:
     case TASK_IDENTITY:
     case TASK_RESTART:
@@ -347,12 +215,10 @@ static void dispatch(struct sim_world *world, struct sim_task *task) {
         sim_node_task(world, task);
         break;
     case TASK_FAULT:
-        fault_comes(world, (enum fault)task->a);
-        break;
     case TASK_HEAL:
-        if (world->partition_id == task->a) {
-            sim_net_heal(world);
-        }
+    case TASK_ROOM:
+    case TASK_SPACE:
+        sim_faults_task(world, task);
         break;
     case TASK_PROGRAM:
         sim_programs_task(world, task);
@@ -361,10 +227,7 @@ static void dispatch(struct sim_world *world, struct sim_task *task) {
         if (task->a == 0) {
             calm(world);
         } else {
-            say_who_waits(world);
-            sim_programs_say_waiting(world);
-            sim_fail(world, "no progress: not drained %d s after the faults ended",
-                     DRAIN_MAX_S);
+            drain_on(world);
         }
         break;
     default:
@@ -418,21 +281,22 @@ static void set_up(struct sim_world *world) {
         node->offset_us = sim_draw(&world->rng_node, 1, 1000 * MOMI_S);
         node->drift_ppm = (int64_t)sim_draw(&world->rng_node, 0, 2 * options->drift_ppm) -
                           options->drift_ppm;
+        node->sync_factor = ((options->slow_disks >> i) & 1) != 0 ? 20 : 1;
         node->id = 100 + i; /* until its first start */
     }
     world->programs = sim_programs_new(world);
     world->side = sim_side_new(world);
     world->checks = sim_checks_new();
     world->machines = sim_machines_new();
+    world->rules = sim_rules_new();
+    world->drain_left = UINT64_MAX;
     for (uint32_t i = 0; i < world->nodes_count; i++) {
         if (!world->nodes[i].is_late) {
             sim_task_add(world, sim_draw(&world->rng_node, 0, 100 * MOMI_MS),
                          TASK_RESTART, i, 0, 0);
         }
     }
-    for (int fault = 0; fault < FAULTS; fault++) {
-        schedule_fault(world, (enum fault)fault);
-    }
+    sim_faults_begin(world);
     sim_task_add(world, options->run_us, TASK_PHASE, 0, 0, 0);
 }
 
@@ -474,5 +338,6 @@ void sim_world_free(struct sim_world *world) {
     sim_side_free(world->side);
     sim_checks_free(world->checks);
     sim_machines_free(world->machines);
+    sim_rules_free(world->rules);
     world->has_failed = failed;
 }

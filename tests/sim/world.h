@@ -40,16 +40,22 @@ struct sim_options {
     /* Network. */
     uint64_t delay_min_us, delay_max_us;
     uint32_t loss_ppm, duplicate_ppm, reorder_ppm, slow_ppm, flip_ppm;
-    uint64_t lane_close_us, partition_us; /* mean time between; 0: none */
+    uint64_t lane_close_us, partition_us, lane_full_us; /* mean time between; 0: none */
     /* Disk. */
     uint64_t sync_min_us, sync_max_us;
     uint32_t slow_sync_ppm;
-    uint32_t survive_ppm; /* chance of an unsynced page at a crash */
+    uint32_t survive_ppm;         /* chance of an unsynced page at a crash */
+    uint32_t slow_disks;          /* a bit for each node whose disk is always slow */
+    uint32_t late_completion_ppm; /* a write is done, and the loop hears it later */
+    uint64_t disk_failure_us;     /* mean time between failed writes and syncs */
+    uint64_t space_us;            /* mean time between shortages of space */
     /* Nodes. */
     uint64_t crash_us, crash_all_us, pause_us,
         client_crash_us; /* mean time between; 0: none */
     uint64_t restart_max_us;
     uint64_t transfer_us; /* clean close and reopen of a node */
+    uint64_t change_us;   /* plans of changes.c */
+    uint64_t hunt_us;     /* faults that hit who leads */
     bool storm;           /* short faults, one after the other: elections without end */
     uint32_t drift_ppm;
     uint64_t clock_jump_us; /* wall clock jumps */
@@ -65,7 +71,7 @@ struct sim_totals {
     uint64_t elections, leader_changes, truncations, snapshots, writes_lost, redeliveries,
         config_changes, crashes, partitions, closes, pauses, commands, acknowledged,
         delivered, settled, expired, checkpoints, hollowed, deleted, frames, flipped,
-        virtual_us, faults;
+        plans, hunts, disk_failures, shortages, full_lanes, virtual_us, faults;
 };
 
 enum sim_task_type {
@@ -76,6 +82,9 @@ enum sim_task_type {
     TASK_LANE_DOWN, /* node `a` hears that its lane to `b`, generation `c`, is gone;
                        reason in `d` */
     TASK_DISK,      /* the journal of node `a`, life `b`, has finished */
+    TASK_WRITTEN,   /* node `a`, life `b`, hears that writes up to `c` are done */
+    TASK_ROOM,      /* the lane of node `a`, life `b`, to node `c` has room again */
+    TASK_SPACE,     /* node `a`, life `b`, has space again */
     TASK_READ,      /* an answer to FX_READ or FX_SCAN: `data` */
     TASK_IDENTITY,
     TASK_RESTART, /* node `a` */
@@ -124,6 +133,10 @@ struct sim_node {
     bool is_writing;
     uint64_t writing_number;
     bool writing_sync;
+    uint64_t written_due_us; /* completions keep their order */
+    uint32_t sync_factor;    /* of a slow disk */
+    enum sim_disk_failure { DISK_SOUND, DISK_FAILS_WRITE, DISK_FAILS_SYNC } disk_failure;
+    bool has_failed_disk;     /* in this life: nothing is written any more */
     struct momi_batch *queue; /* batches waiting, owned array of moved batches */
     bool *queue_sync;
     size_t queue_count, queue_room;
@@ -149,7 +162,8 @@ struct sim_world {
     struct sim_lane lanes[SIM_NODES_MAX][SIM_NODES_MAX]; /* [lower][higher] */
     bool cut[SIM_NODES_MAX][SIM_NODES_MAX];              /* [from][to]: frames are lost */
     uint64_t partition_id;
-    bool is_calm; /* no more faults */
+    bool is_calm;        /* no more faults */
+    uint64_t drain_left; /* messages not consumed, when the drain was looked at last */
     bool has_failed;
     char failure[512];
     char story[SIM_STORY_LINES][SIM_STORY_WIDTH];
@@ -161,6 +175,7 @@ struct sim_world {
     struct sim_side *side;
     struct sim_checks *checks;
     struct sim_machines *machines;
+    struct sim_rules *rules;
     /* replicas.c: own time at which a leader first saw that it hears no quorum */
     uint64_t unheard_since_us[SIM_NODES_MAX][SIM_UNHEARD_SHARDS];
     struct momi_arena arena; /* decoding */
@@ -185,6 +200,17 @@ void sim_fail(struct sim_world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 uint64_t sim_draw(struct momi_rng *rng, uint64_t low, uint64_t high);
 
+/* faults.c */
+void sim_faults_begin(struct sim_world *world);
+void sim_faults_end(struct sim_world *world); /* all that is to come back is back */
+void sim_faults_task(struct sim_world *world,
+                     const struct sim_task *task); /* FAULT, HEAL, ROOM, SPACE */
+
+/* changes.c: where copies are */
+void sim_changes_issue(struct sim_world *world);
+/* Who leads a shard drawn at random; UINT32_MAX: nobody. */
+uint32_t sim_changes_draw_leader(struct sim_world *world);
+
 /* node.c */
 void sim_node_start(struct sim_world *world, uint32_t node);
 void sim_node_crash(struct sim_world *world, uint32_t node);
@@ -208,6 +234,7 @@ void sim_net_hangup(struct sim_world *world, uint32_t from, uint64_t node_id);
 void sim_net_node_down(struct sim_world *world, uint32_t node); /* its process died */
 void sim_net_close_lane(struct sim_world *world, uint32_t a, uint32_t b);
 void sim_net_partition(struct sim_world *world);
+void sim_net_isolate(struct sim_world *world, uint32_t node, bool cuts_out, bool cuts_in);
 void sim_net_heal(struct sim_world *world);
 void sim_net_task(struct sim_world *world,
                   struct sim_task *task); /* FRAME, DIAL, LANE_DOWN */
@@ -228,6 +255,7 @@ void sim_programs_node_down(struct sim_world *world, uint32_t node);
 void sim_programs_node_up(struct sim_world *world, uint32_t node);
 void sim_programs_calm(struct sim_world *world);        /* no new work; drain */
 bool sim_programs_are_done(struct sim_world *world);    /* everything settled */
+uint64_t sim_programs_left(struct sim_world *world);    /* acknowledged, not consumed */
 void sim_programs_say_waiting(struct sim_world *world); /* why they are not done */
 void sim_programs_judge(
     struct sim_world *world); /* the checkers over the whole history */
@@ -250,6 +278,21 @@ void sim_side_say_waiting(struct sim_world *world);
 struct sim_machines *sim_machines_new(void);
 void sim_machines_free(struct sim_machines *machines);
 void sim_machines_check(struct sim_world *world, uint32_t node, uint32_t shard);
+
+/* rules.c: the rules of replication, step by step */
+struct sim_rules *sim_rules_new(void);
+void sim_rules_free(struct sim_rules *rules);
+void sim_rules_before(struct sim_world *world, uint32_t node,
+                      const struct momi_event *event);
+/* After the event itself, before the end of the turn. */
+void sim_rules_stepped(struct sim_world *world, uint32_t node,
+                       const struct momi_event *event,
+                       const struct momi_effects *effects);
+void sim_rules_after(struct sim_world *world, uint32_t node,
+                     const struct momi_effects *effects);
+void sim_rules_sent(struct sim_world *world, uint32_t node,
+                    const struct momi_frame *frame);
+void sim_rules_synced(struct sim_world *world, uint32_t node);
 
 /* replicas.c */
 void sim_replicas_check_quorum(struct sim_world *world, uint32_t node, uint32_t shard);

@@ -96,7 +96,9 @@ MOM_API int mom_wait_ready(mom_node *node, int timeout_ms);
  * completions stay valid handles until they are closed themselves.
  *
  * *Blocks:* up to the timeout for an orderly end (0 is fine), then as long as it takes to
- * stop threads; the handle is gone in every case. Never from a callback of the library.
+ * stop threads; the handle is gone in every case, except that calls on it answer
+ * `MOM_CLOSED` as long as one of its completion queues is open (a program that keeps one
+ * open needs no lock of its own). Never from a callback of the library.
  * *Errors:* `MOM_TIMEOUT`: it was not orderly, as if the process had been killed (nothing
  * acknowledged is lost); `MOM_IO`: the last sync failed. NULL is fine.
  */
@@ -259,6 +261,12 @@ MOM_API int mom_receive(mom_consumer *consumer, mom_message **message, int timeo
  * *Errors:* as mom_receive. */
 MOM_API int mom_receive_many(mom_consumer *consumer, mom_message **messages, size_t max,
                              size_t *count, int timeout_ms);
+
+/** Takes 1 to `max` messages of those that are buffered here, and asks nobody: for event
+ * loops, after a completion of mom_receive_submit. *Blocks:* never. *Errors:*
+ * `MOM_EMPTY`: nothing is buffered (the leader may have some); else as mom_receive. */
+MOM_API int mom_receive_ready(mom_consumer *consumer, mom_message **messages, size_t max,
+                              size_t *count);
 
 /** What becomes of a message after its handler. */
 typedef enum mom_handled {

@@ -179,7 +179,7 @@ MOM_API void mom_consumer_options_init_size(mom_consumer_options *options, size_
  * Options on the heap, for bindings. `_set` takes the name of a field and its value as
  * text. Booleans are "true" or "false"; `role` is "auto", "store", "client"; `from` is
  * "new", "first", "sequence", "time"; `filter` adds one pattern; "header.NAME" adds a
- * header. Log and log_user are set in the struct.
+ * header. `log` and `log_user` are set with mom_options_set_log.
  *
  * *Owns:* the options keep copies; free them with `_free`, NULL is fine.
  * *Errors:* `_new` is NULL when out of memory. `_set`: `MOM_INVALID`: no such name, not a
@@ -189,6 +189,8 @@ MOM_API void mom_consumer_options_init_size(mom_consumer_options *options, size_
 MOM_API mom_options *mom_options_new(void);
 MOM_API int mom_options_set(mom_options *options, const char *name, const char *value);
 MOM_API void mom_options_free(mom_options *options);
+/** Sets `log` and `log_user`, which are no text. */
+MOM_API void mom_options_set_log(mom_options *options, mom_log_fn log, void *user);
 MOM_API mom_stream_options *mom_stream_options_new(void);
 MOM_API int mom_stream_options_set(mom_stream_options *options, const char *name,
                                    const char *value);

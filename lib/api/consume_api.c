@@ -43,10 +43,10 @@ static int open_consumer(mom_node *node, enum momi_kind kind, const char *stream
         struct momi_consumer_terms terms = {.prefetch = known.prefetch,
                                             .lease_us = known.lease_ms * MOMI_MS,
                                             .limit = known.limit};
-        error = momi_consumer_open(
-            node, kind, momi_slice_str(stream),
-            momi_slice_str(subscription == NULL ? "" : subscription), &terms, deadline_us,
-            consumer);
+        error =
+            momi_consumer_open(node, kind, momi_slice_str(stream),
+                               momi_slice_str(subscription == NULL ? "" : subscription),
+                               &terms, deadline_us, consumer);
         momi_node_leave(node);
     }
     return error;
@@ -89,9 +89,8 @@ static int check_consumer(const mom_consumer *consumer) {
     return error != MOM_OK ? error : momi_node_check_fork(consumer->node);
 }
 
-int mom_receive_many(mom_consumer *consumer, mom_message **messages, size_t max,
-                     size_t *count, int timeout_ms) {
-    uint64_t deadline_us = 0;
+static int check_receive(const mom_consumer *consumer, mom_message **messages, size_t max,
+                         const size_t *count) {
     int error = check_consumer(consumer);
     if (error == MOM_OK) {
         error = momi_check_pointer(messages, "messages");
@@ -102,12 +101,27 @@ int mom_receive_many(mom_consumer *consumer, mom_message **messages, size_t max,
     if (error == MOM_OK && max == 0) {
         error = momi_err(MOM_INVALID, "max is 0");
     }
+    return error;
+}
+
+int mom_receive_many(mom_consumer *consumer, mom_message **messages, size_t max,
+                     size_t *count, int timeout_ms) {
+    uint64_t deadline_us = 0;
+    int error = check_receive(consumer, messages, max, count);
     if (error == MOM_OK) {
         error = momi_check_wait(timeout_ms, &deadline_us);
     }
     return error != MOM_OK
                ? error
                : momi_consumer_receive(consumer, messages, max, count, deadline_us, NULL);
+}
+
+int mom_receive_ready(mom_consumer *consumer, mom_message **messages, size_t max,
+                      size_t *count) {
+    int error = check_receive(consumer, messages, max, count);
+    return error != MOM_OK ? error
+                           : momi_consumer_receive(consumer, messages, max, count,
+                                                   MOMI_ONLY_BUFFERED, NULL);
 }
 
 int mom_receive(mom_consumer *consumer, mom_message **message, int timeout_ms) {

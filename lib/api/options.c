@@ -267,6 +267,13 @@ int mom_options_set(mom_options *options, const char *name, const char *value) {
                                          COUNT_OF(node_fields), name, value);
 }
 
+void mom_options_set_log(mom_options *options, mom_log_fn log, void *user) {
+    if (options != NULL) {
+        options->log = log;
+        options->log_user = user;
+    }
+}
+
 int mom_stream_options_set(mom_stream_options *options, const char *name,
                            const char *value) {
     int error = check_set(options, options == NULL ? NULL : options->owned, name, value);

@@ -375,10 +375,13 @@ static int ask(mom_consumer *consumer) {
 
 static int wait_or_ask_locked(mom_consumer *consumer, uint64_t deadline_us,
                               const uint32_t *stops) {
-    if (deadline_us != 0) {
+    if (deadline_us > MOMI_ONLY_BUFFERED) {
         return wait_locked(consumer, deadline_us, stops);
     }
     int error = may_take_locked(consumer);
+    if (error == MOM_OK && deadline_us == MOMI_ONLY_BUFFERED) {
+        error = momi_err(MOM_EMPTY, "nothing is buffered");
+    }
     if (error != MOM_OK) {
         return error;
     }

@@ -22,7 +22,8 @@
 
 enum {
     MOMI_CONSUMERS_OPEN_MAX = 65536, /* open at one node */
-    MOMI_POLL_MS = 10000, /* how long a receive that may not wait asks the leader */
+    MOMI_POLL_MS = 10000,   /* how long a receive that may not wait asks the leader */
+    MOMI_ONLY_BUFFERED = 1, /* as a deadline: takes what is here */
 };
 
 enum momi_message_state { MESSAGE_HELD, MESSAGE_SETTLED };
@@ -112,8 +113,9 @@ void momi_consumer_ref(mom_consumer *consumer);
 void momi_consumer_unref(mom_consumer *consumer);
 /* Has the loop look at it; the post holds a reference until then. */
 void momi_consumer_post(mom_consumer *consumer);
-/* At least one, at most `max`. `deadline_us` 0: asks the leader instead of waiting. When
- * `stops` is given, it ends with MOM_CLOSED as soon as mom_consumer.stops differs. */
+/* At least one, at most `max`. `deadline_us` 0: asks the leader instead of waiting;
+ * MOMI_ONLY_BUFFERED: neither. When `stops` is given, it ends with MOM_CLOSED as soon as
+ * mom_consumer.stops differs. */
 int momi_consumer_receive(mom_consumer *consumer, mom_message **messages, size_t max,
                           size_t *count, uint64_t deadline_us, const uint32_t *stops);
 int momi_consumer_receive_submit(mom_consumer *consumer, uint64_t deadline_us,

@@ -120,6 +120,62 @@ static void a_view_of_another_size_gets_what_both_know(void **state) {
     CHECK_OK(mom_close(node, WAIT_MS));
 }
 
+static void only_what_is_buffered_is_taken_without_asking(void **state) {
+    (void)state;
+    mom_node *node = open_memory(NULL);
+    mom_consumer *consumer;
+    mom_completions *completions;
+    mom_message *messages[2];
+    size_t count;
+    CHECK_OK(mom_queue_create(node, "q", NULL, WAIT_MS));
+    CHECK_OK(mom_queue_consumer(node, "q", NULL, WAIT_MS, &consumer));
+    CHECK_OK(mom_completions_open(node, &completions));
+    CHECK_ERR(mom_receive_ready(consumer, messages, 2, &count), MOM_EMPTY);
+    CHECK_ERR(mom_receive_ready(consumer, messages, 0, &count), MOM_INVALID);
+    CHECK_OK(mom_receive_submit(consumer, WAIT_MS, completions, NULL));
+    CHECK_OK(mom_send(node, "q", "hello", 5, NULL, WAIT_MS));
+    mom_completion done;
+    CHECK_OK(mom_completions_wait(completions, &done, 1, &count, WAIT_MS));
+    CHECK_OK(done.error);
+    CHECK_OK(mom_receive_ready(consumer, messages, 2, &count));
+    CHECK_EQ(count, 1);
+    check_body(messages[0], "hello");
+    CHECK_OK(mom_ack_wait(messages[0], WAIT_MS));
+    mom_message_release(messages[0]);
+    CHECK_ERR(mom_receive_ready(consumer, messages, 2, &count), MOM_EMPTY);
+    CHECK_OK(mom_queue_delete(node, "q", WAIT_MS));
+    CHECK_ERR(mom_receive_many(consumer, messages, 2, &count, WAIT_MS), MOM_NOT_FOUND);
+    CHECK_ERR(mom_receive_ready(consumer, messages, 2, &count), MOM_NOT_FOUND);
+    CHECK_OK(mom_consumer_close(consumer, WAIT_MS));
+    CHECK_OK(mom_close(node, WAIT_MS));
+    CHECK_ERR(mom_wait_ready(node, WAIT_MS), MOM_CLOSED); /* a queue is still open */
+    CHECK_ERR(mom_close(node, WAIT_MS), MOM_CLOSED);
+    mom_completions_close(completions);
+}
+
+static void count_line(mom_log_level level, const char *id, const char *group,
+                       const char *message, void *user) {
+    CHECK(level >= MOM_LOG_ERROR && level <= MOM_LOG_DEBUG);
+    CHECK(id[0] != '\0' && group[0] != '\0' && message != NULL);
+    ++*(int *)user;
+}
+
+static void a_log_is_set_without_knowing_the_struct(void **state) {
+    (void)state;
+    int lines = 0;
+    mom_options *options = mom_options_new();
+    CHECK(options != NULL);
+    CHECK_OK(mom_options_set(options, "memory", "true"));
+    CHECK_OK(mom_options_set(options, "log_level", "debug"));
+    mom_options_set_log(options, count_line, &lines);
+    mom_node *node;
+    CHECK_OK(mom_open(options, &node));
+    mom_options_free(options);
+    CHECK_OK(mom_wait_ready(node, WAIT_MS));
+    CHECK_OK(mom_close(node, WAIT_MS));
+    CHECK(lines > 0);
+}
+
 static void a_list_is_whole_when_it_is_longer_than_one_answer(void **state) {
     (void)state;
     mom_node *node = open_memory(NULL);
@@ -197,6 +253,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(many_messages_are_described_copied_and_released_at_once),
         TEST(a_view_of_another_size_gets_what_both_know),
+        TEST(only_what_is_buffered_is_taken_without_asking),
+        TEST(a_log_is_set_without_knowing_the_struct),
         TEST(a_list_is_whole_when_it_is_longer_than_one_answer),
         TEST(threads_of_the_library_take_no_signals),
     };

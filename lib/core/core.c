@@ -244,6 +244,7 @@ static void heartbeat_received(struct momi_core *core, uint64_t node,
     reply->counter = frame->counter;
     reply->lines = replies;
     reply->lines_count = replies_count;
+    reply->number = core->wall_us;
     reply->free_bytes = core->space_free;
 }
 
@@ -325,9 +326,11 @@ static void frame_received(struct momi_core *core, uint64_t node,
     momi_mesh_heard(core, node);
     switch (frame->type) {
     case FRAME_HEARTBEAT:
+        momi_mesh_clock_heard(core, node, frame->number);
         heartbeat_received(core, node, frame);
         break;
     case FRAME_HEARTBEAT_REPLY:
+        momi_mesh_clock_heard(core, node, frame->number);
         heartbeat_reply_received(core, node, frame);
         break;
     case FRAME_VOTE:
@@ -415,6 +418,7 @@ static void send_heartbeats(struct momi_core *core) {
         frame->counter = core->heartbeat_counter;
         frame->lines = lines;
         frame->lines_count = lines_count;
+        frame->number = core->wall_us;
         frame->free_bytes = core->space_free;
     }
     core->heartbeat_due_us = core->now_us + MOMI_HEARTBEAT_US;

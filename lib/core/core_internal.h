@@ -107,6 +107,12 @@ struct momi_slice momi_mesh_address(const struct momi_core *core, uint64_t node)
 /* What the handshake of its current lane proved; 0: no lane. Of this node: its own. */
 uint64_t momi_mesh_incarnation(const struct momi_core *core, uint64_t node);
 struct momi_slice momi_mesh_name(const struct momi_core *core, uint64_t node);
+/* R8. The median of the wall clocks of a shard's voters, as far as they are known now; 0:
+ * a majority of them is not. */
+uint64_t momi_mesh_wall(const struct momi_core *core,
+                        const struct momi_raft_config *config);
+/* A node told its wall clock. */
+void momi_mesh_clock_heard(struct momi_core *core, uint64_t node, uint64_t wall_us);
 /* Encoded struct momi_status (info.h) of the mesh as this node sees it. */
 void momi_mesh_status(const struct momi_core *core, struct momi_bytes *out);
 

@@ -6,6 +6,7 @@
  *   mesh.c           life, events, time, and the questions of client and shards
  *   mesh_peers.c     peers, dialling, pings, silence (N2, D1)
  *   mesh_form.c      the three ways to open: alone, join, form (N1)
+ *   mesh_clock.c     the wall clocks of the others (R8)
  *   mesh_map.c       the map, where leaders are, asking for both
  *   mesh_places.c    what the map means for the replicas here (R2, R3)
  *   mesh_registry.c  what the leader of the registry does: members, plans (N3)
@@ -72,6 +73,8 @@ struct momi_peer {
     uint64_t dial_token; /* of the FX_DIAL under way; 0: none */
     uint64_t dial_due_us;
     uint64_t map_version; /* of the map that it was sent last */
+    uint64_t clock_us;    /* R8: its wall clock; 0: not heard */
+    uint64_t clock_at_us; /* when it was heard, on our own monotonic clock */
 };
 
 /* An address to begin with, of the configuration. */

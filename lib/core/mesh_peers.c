@@ -256,7 +256,7 @@ void momi_mesh_lane_came(struct momi_core *core, const struct momi_lane_info *in
     peer->mesh = info->mesh;
     peer->founders_hash = info->founders_hash;
     peer->heard_us = core->now_us;
-    peer->pinged_us = core->now_us;
+    peer->pinged_us = 0; /* at once: it tells our clock (R8) */
     peer->map_version = 0;
     list_lanes(mesh);
     momi_trace(core, "LANE_UP", 0, info->node, info->incarnation);
@@ -316,8 +316,9 @@ uint64_t momi_mesh_lanes_step(struct momi_core *core) {
         }
         if (core->now_us >= peer->pinged_us + MESH_PING_US) {
             peer->pinged_us = core->now_us;
-            momi_core_send(core, peer->node, FRAME_HEARTBEAT)->counter =
-                core->heartbeat_counter;
+            struct momi_frame *ping = momi_core_send(core, peer->node, FRAME_HEARTBEAT);
+            ping->counter = core->heartbeat_counter;
+            ping->number = core->wall_us;
         }
         due_us = momi_earlier(due_us, peer->pinged_us + MESH_PING_US);
         due_us = momi_earlier(due_us, peer->heard_us + MESH_SILENT_US);

@@ -57,6 +57,7 @@
     X(LATE_RESULT, "a late result completes the call that waits now")                    \
     /* The shard (shard_propose.c, shard_snapshot_receive.c). */                         \
     X(GAP_PROPOSED, "a leader proposes a number though one before it is missing")        \
+    X(WALL_OF_LEADER, "entries carry the wall clock of the leader alone")                \
     X(STALE_ENTRY_KEPT, "an install keeps entries of the log that differ")               \
     /* The mesh (mesh*.c, shard.c). */                                                   \
     X(REPLICA_ID_IGNORED, "frames from another node's replica are believed")             \

@@ -369,8 +369,11 @@ static bool build_entry(struct momi_shard *shard) {
         commands += pending->commands_count;
         slots += pending->slots_count;
     }
-    uint64_t wall_us =
-        core->wall_us > shard->raft.wall_us ? core->wall_us : shard->raft.wall_us;
+    uint64_t wall_us = MUTANT(WALL_OF_LEADER) ? core->wall_us
+                                              : momi_mesh_wall(core, &shard->raft.config);
+    if (wall_us < shard->raft.wall_us) {
+        wall_us = shard->raft.wall_us; /* R8: it never goes back */
+    }
     struct momi_buf *entry =
         momi_entry_build(MOMI_ENTRY_COMMANDS, shard->raft.term, momi_shard_elapsed(shard),
                          wall_us, commands, slots, pieces, count);

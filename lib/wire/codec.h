@@ -69,10 +69,11 @@ enum {
 /* Types of frames: which fields they use, and what they are. The rows are also those of
  * docs/protocol-frames.md. */
 #define MOMI_FRAME_MAP(X)                                                                \
-    X(HEARTBEAT, F_COUNTER | F_FREE | F_LINES,                                           \
-      "one line per shard that the sender leads towards the receiver (R4)")              \
-    X(HEARTBEAT_REPLY, F_COUNTER | F_FREE | F_LINES,                                     \
-      "the counter echoed, a line with the own term per shard")                          \
+    X(HEARTBEAT, F_COUNTER | F_NUMBER | F_FREE | F_LINES,                                \
+      "one line per shard that the sender leads towards the receiver (R4); number: its " \
+      "wall clock (R8)")                                                                 \
+    X(HEARTBEAT_REPLY, F_COUNTER | F_NUMBER | F_FREE | F_LINES,                          \
+      "the counter echoed, a line with the own term per shard; number as before")        \
     X(VOTE, F_RAFT | F_INDEX | F_LOG_TERM | F_FLAGS,                                     \
       "asks for a vote or a pre-vote; index and log_term of the last entry")             \
     X(VOTE_REPLY, F_RAFT | F_FLAGS, "granted or refused (R5)")                           \

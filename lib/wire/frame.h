@@ -93,7 +93,8 @@ struct momi_frame {
     uint64_t counter; /* HEARTBEAT: frame counter; SNAPSHOT*: snapshot id; QUERY, JOIN,
                          SESSION_OPEN: request id */
     uint64_t number;  /* SNAPSHOT_RECORDS, _LIST: part number from 0; FETCH: last index;
-                         SESSION_OPEN: opening number */
+                         SESSION_OPEN: opening number; HEARTBEAT, HEARTBEAT_REPLY: the
+                         sender's wall clock in microseconds (R8) */
     uint32_t flags;   /* MOMI_FLAG_* */
     int32_t error;    /* a result class, 0 or negative */
     uint32_t epoch;   /* recovery epoch (token, session) */

@@ -3,8 +3,8 @@
  * Looks into the state machines of the replicas while a run goes on: their own
  * invariants, and what can only be seen over time or across replicas: a token belongs to
  * one lease for ever, a message keeps its sequence, leases in the buffer do not count
- * down, what was handed out counts as a delivery, and the elapsed clock does not run
- * ahead of time.
+ * down, what was handed out counts as a delivery, the elapsed clock does not run ahead of
+ * time, and one wall clock that jumps does not move that of a stream.
  *
  * All of it is about committed state, so that it may be asked of any replica at any time;
  * notes are kept for each shard, over all replicas.
@@ -34,10 +34,12 @@ struct shard_notes {
     size_t tokens_room;
     struct message_note *messages; /* a hash table */
     size_t messages_room, messages_count;
+    bool had_one_voter; /* then the time was that of one clock */
 };
 
 struct sim_machines {
     struct shard_notes shards[SHARDS];
+    int64_t wall_ahead_us[SIM_NODES_MAX]; /* each store's clock, at most so far */
 };
 
 struct sim_machines *sim_machines_new(void) {
@@ -158,6 +160,46 @@ static void check_consumer(struct sim_world *world, uint32_t node, uint32_t shar
     }
 }
 
+/* R8. The median of two clocks or more (the lower of two) is not beyond the second of
+ * all, if each is taken as it was when it was furthest ahead. */
+static void check_wall(struct sim_world *world, uint32_t node,
+                       const struct momi_shard *replica) {
+    enum { SLACK_US = 10 * MOMI_S }; /* clocks that were heard a while ago, and drift */
+    struct sim_machines *machines = world->machines;
+    int64_t first_us = INT64_MIN;
+    int64_t second_us = INT64_MIN;
+    for (uint32_t i = 0; i < world->options.stores; i++) {
+        int64_t ahead_us = world->nodes[i].wall_offset_us;
+        int64_t *most_us = &machines->wall_ahead_us[i];
+        *most_us = ahead_us > *most_us ? ahead_us : *most_us;
+        if (*most_us > first_us) {
+            second_us = first_us;
+            first_us = *most_us;
+        } else if (*most_us > second_us) {
+            second_us = *most_us;
+        }
+    }
+    struct shard_notes *notes = &machines->shards[replica->id];
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < replica->raft.config.count; i++) {
+        voters += replica->raft.config.at[i].votes ? 1 : 0;
+    }
+    notes->had_one_voter = notes->had_one_voter || voters == 1;
+    if (notes->had_one_voter || !world->options.form || world->options.copies < 2) {
+        return;
+    }
+    int64_t ahead_us =
+        (int64_t)replica->machine->wall_us - (int64_t)(world->now_us + SIM_WALL_US);
+    if (ahead_us > second_us + (int64_t)SLACK_US) {
+        sim_fail(
+            world,
+            "n%u shard %u: its wall clock is %lld ms ahead, only one store's was more "
+            "than %lld ms",
+            node, replica->id, (long long)(ahead_us / 1000),
+            (long long)(second_us / 1000));
+    }
+}
+
 void sim_machines_check(struct sim_world *world, uint32_t node, uint32_t shard) {
     const struct momi_shard *replica = world->nodes[node].core->shards[shard];
     if (world->has_failed || replica == NULL || replica->is_registry ||
@@ -173,6 +215,7 @@ void sim_machines_check(struct sim_world *world, uint32_t node, uint32_t shard) 
                  shard, (unsigned long long)(machine->elapsed_us / 1000),
                  (unsigned long long)(world->now_us / 1000));
     }
+    check_wall(world, node, replica);
     MOMI_LIST_FOR_EACH (link, &machine->sessions) {
         const struct momi_session *session =
             MOMI_CONTAINER_OF(link, struct momi_session, link);

@@ -236,7 +236,7 @@ void sim_node_event(struct sim_world *world, uint32_t index, struct momi_event *
     }
     event->now_us = own_now(world, node);
     event->wall_us =
-        (uint64_t)((int64_t)(world->now_us + 1000000 * MOMI_S) + node->wall_offset_us);
+        (uint64_t)((int64_t)(world->now_us + SIM_WALL_US) + node->wall_offset_us);
     uint64_t life = node->life;
     struct momi_effects effects = node->effects;
     memset(&node->effects, 0, sizeof node->effects);

@@ -27,6 +27,8 @@ enum {
     SIM_UNHEARD_SHARDS = 32,
 };
 
+#define SIM_WALL_US (1000000 * MOMI_S) /* a right wall clock when the run begins */
+
 /* Which faults exist in a run and how strong they are; drawn from the seed, most runs
  * lack most of them (swarm). */
 struct sim_options {

@@ -16,6 +16,8 @@
 
 enum { RIG_NODES = 8, RIG_NOTICES = 16 };
 
+#define RIG_WALL_US (100000 * MOMI_S) /* a right wall clock when the test begins */
+
 struct rig_item {
     enum momi_family family;
     struct momi_buf *key, *value;
@@ -60,6 +62,7 @@ struct rig_node {
     size_t form_count;
     uint32_t shards_count, copies_count;
     uint64_t seed;
+    int64_t wall_offset_us; /* its wall clock is set wrong by this */
 };
 
 struct rig {
@@ -398,7 +401,8 @@ static inline void rig_effect(struct rig *rig, int index,
 static inline void rig_step(struct rig *rig, int index, struct momi_event *event) {
     struct rig_node *node = &rig->nodes[index];
     event->now_us = rig->now_us;
-    event->wall_us = rig->now_us + 1000 * MOMI_S;
+    event->wall_us =
+        (uint64_t)((int64_t)(rig->now_us + RIG_WALL_US) + node->wall_offset_us);
     momi_core_step(node->core, event, &node->effects);
     momi_core_turn_end(node->core, &node->effects);
     for (size_t i = 0; i < node->effects.count; i++) {

@@ -323,7 +323,9 @@ static void return_lease(struct momi_machine *machine, struct momi_group *group,
                          const struct momi_lease *lease, enum momi_detach how,
                          bool *has_counted_untold) {
     if (lease->due_us != 0) {
-        momi_checkout_return(machine, group, lease->run, MOMI_RETURN_COUNTED);
+        momi_checkout_return(machine, group, lease->run,
+                             MUTANT(LOSS_NOT_COUNTED) ? MOMI_RETURN_MARKED
+                                                      : MOMI_RETURN_COUNTED);
         return;
     }
     if (how == MOMI_DETACH_CLEAN) {

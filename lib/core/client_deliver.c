@@ -183,7 +183,7 @@ void momi_client_deliver(struct momi_core *core, uint64_t node,
     if (node == shard->node) {
         shard->heard_us = core->now_us;
     }
-    if (frame->number > consumer->delivered) {
+    if (frame->number > consumer->delivered && !MUTANT(DELIVERY_GAP_ACCEPTED)) {
         consumer->wants_sync = true; /* M5: something before it was lost: all again */
         momi_client_consumer_touch(core->client, consumer);
         return;

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "core/client_internal.h"
 #include "core/filter.h"
+#include "core/mutant.h"
 
 /* --- buffers -------------------------------------------------------------------- */
 
@@ -273,8 +274,9 @@ static void give_up_numbered(struct momi_core *core, struct momi_client_shard *s
             continue;
         }
         if (publish->deadline_us <= core->now_us) {
+            int error = MUTANT(TIMEOUT_IN_FLIGHT) ? MOM_TIMEOUT : MOM_UNKNOWN_OUTCOME;
             momi_client_complete(core, publish->id,
-                                 &(struct momi_completion){.error = MOM_UNKNOWN_OUTCOME});
+                                 &(struct momi_completion){.error = error});
             publish->id = 0;
         } else {
             command->is_given_up = false;

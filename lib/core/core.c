@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "core/core_internal.h"
+#include "core/mutant.h"
 #include "core/shard_internal.h"
 
 enum { TURN_ROUNDS_MAX = 64, HEARTBEAT_LINES_MAX = MOMI_SHARDS_MAX + 1 };
@@ -220,6 +221,11 @@ static struct momi_shard *shard_of(const struct momi_core *core, uint32_t shard)
     return shard <= MOMI_SHARDS_MAX ? core->shards[shard] : NULL;
 }
 
+/* R2: both ids are those of this replica and of the sender's. */
+static bool is_called(const struct momi_shard *shard, uint64_t replica) {
+    return shard->replica == replica || MUTANT(REPLICA_ID_IGNORED);
+}
+
 static void heartbeat_received(struct momi_core *core, uint64_t node,
                                const struct momi_frame *frame) {
     struct momi_heartbeat_line *replies =
@@ -228,7 +234,7 @@ static void heartbeat_received(struct momi_core *core, uint64_t node,
     for (uint32_t i = 0; i < frame->lines_count; i++) {
         const struct momi_heartbeat_line *line = &frame->lines[i];
         struct momi_shard *shard = shard_of(core, line->shard);
-        if (shard == NULL || shard->replica != line->to_replica) {
+        if (shard == NULL || !is_called(shard, line->to_replica)) {
             continue;
         }
         if (momi_raft_heartbeat(&shard->raft, core->now_us, node, line,
@@ -253,7 +259,7 @@ static void heartbeat_reply_received(struct momi_core *core, uint64_t node,
     for (uint32_t i = 0; i < frame->lines_count; i++) {
         const struct momi_heartbeat_line *line = &frame->lines[i];
         struct momi_shard *shard = shard_of(core, line->shard);
-        if (shard == NULL || shard->replica != line->to_replica) {
+        if (shard == NULL || !is_called(shard, line->to_replica)) {
             continue;
         }
         momi_raft_heartbeat_reply(&shard->raft, core->now_us, node, frame->counter, line,
@@ -270,7 +276,7 @@ static void shard_frame(struct momi_core *core, uint64_t node,
     if (shard == NULL && calls && core->config.role == MOMI_ROLE_STORE) {
         shard = momi_shard_learn(core, frame->shard, frame->to_replica);
     }
-    if (shard == NULL || shard->replica != frame->to_replica) {
+    if (shard == NULL || !is_called(shard, frame->to_replica)) {
         core->counters.frames_dropped++;
         return;
     }
@@ -452,7 +458,7 @@ static void store_failed(struct momi_core *core, int error) {
 }
 
 static void written(struct momi_core *core, const struct momi_event *event) {
-    if (event->error != MOM_OK) {
+    if (event->error != MOM_OK && !MUTANT(FAILED_WRITE_IGNORED)) {
         store_failed(core, event->error);
         return;
     }

@@ -27,6 +27,9 @@
     X(READ_WITHOUT_CONFIRMATION, "reads are not confirmed by a quorum")                  \
     X(CONFIG_AFTER_COMMIT, "a configuration acts only when committed")                   \
     X(CONFIG_NOT_ROLLED_BACK, "a truncated configuration stays in force")                \
+    X(JOINT_LEFT_EARLY, "a joint configuration is left before it is committed")          \
+    X(STAMP_FALLS, "a new leader's clock does not go on where the log's ends")           \
+    X(FAILED_WRITE_IGNORED, "a failed write or sync counts as done")                     \
     /* Checkout (live.c, checkout*.c). */                                                \
     X(RELEASE_TOO_EARLY, "an entry is deleted while some of it lives, or is leased")     \
     X(LEASE_ENDS_IN_BUFFER, "a lease counts down before its hand-out")                   \
@@ -38,11 +41,12 @@
     X(PURGE_FORGETS_REFERENCES, "a purge leaves its entries alive")                      \
     X(CREDIT_IGNORED, "messages are assigned beyond the credit")                         \
     X(DETACH_FORGETS_LEASES, "a lost consumer takes its messages along")                 \
+    X(LOSS_NOT_COUNTED, "what a lost consumer had in hands is no delivery")              \
     X(TURN_NOT_SAVED, "a checkpoint forgets whose turn it is")                           \
     /* Sessions and streams (machine.c, session.c, streams.c, publish.c). */             \
-    X(GAP_ACCEPTED, "a number is applied though one before it is missing")               \
-    X(DUPLICATE_APPLIED, "a publish that is resent is applied again")                    \
-    X(REFUSAL_AFTER_RESEND, "a refusal replaces the outcome of the applied command")     \
+    X(GAP_ACCEPTED, "a number is proposed, and applied, after one that is missing")      \
+    X(DUPLICATE_APPLIED, "a publish that is resent is proposed and applied again")       \
+    X(REFUSAL_AFTER_RESEND, "a resent command is refused: that becomes its outcome")     \
     X(SESSION_BY_USE, "a session comes into being by its use")                           \
     X(RESULTS_NOT_SAVED, "a checkpoint leaves out the kept results")                     \
     X(ANSWERED_IGNORED, "results are kept though the client has them")                   \
@@ -55,10 +59,14 @@
     X(RETRY_RENUMBERED, "a new leader gets the commands under new numbers")              \
     X(LOWER_TERM_DELIVERED, "a delivery of a lower term is accepted")                    \
     X(LATE_RESULT, "a late result completes the call that waits now")                    \
+    X(TIMEOUT_IN_FLIGHT, "a command under way is said not to be done")                   \
+    X(DELIVERY_GAP_ACCEPTED, "what is missing before a delivery is not asked for")       \
     /* The shard (shard_propose.c, shard_snapshot_receive.c). */                         \
     X(GAP_PROPOSED, "a leader proposes a number though one before it is missing")        \
     X(WALL_OF_LEADER, "entries carry the wall clock of the leader alone")                \
     X(STALE_ENTRY_KEPT, "an install keeps entries of the log that differ")               \
+    X(INSTALL_OVER_LOG, "an install goes on though the log has passed it")               \
+    X(DELETION_BEFORE_CHECKPOINT, "dead entries go before the checkpoint that says so")  \
     /* The mesh (mesh*.c, shard.c). */                                                   \
     X(REPLICA_ID_IGNORED, "frames from another node's replica are believed")             \
     X(TWO_FOUNDERS, "every founder founds a mesh")                                       \

@@ -199,7 +199,8 @@ void momi_raft_append(struct momi_raft *raft, uint64_t term, struct momi_buf *en
     if (!momi_entry_peek(momi_buf_slice(entry), &header)) {
         return; /* a no-op to everybody (R9) */
     }
-    if (header.elapsed_us > raft->elapsed_us) {
+    if (header.elapsed_us > raft->elapsed_us &&
+        !(MUTANT(STAMP_FALLS) && raft->role != RAFT_LEADER)) {
         raft->elapsed_us = header.elapsed_us;
     }
     if (header.wall_us > raft->wall_us) {

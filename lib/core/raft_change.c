@@ -218,7 +218,9 @@ static void send_timeout_now(struct momi_raft *raft, struct momi_progress *progr
 }
 
 void momi_raft_go_forward(struct momi_raft *raft, struct momi_effects *effects) {
-    if (!momi_raft_serves(raft) || newest(raft)->index > raft->commit) {
+    bool is_committed = newest(raft)->index <= raft->commit ||
+                        (MUTANT(JOINT_LEFT_EARLY) && raft->config.is_joint);
+    if (!momi_raft_serves(raft) || !is_committed) {
         return;
     }
     if (raft->config.is_joint) {

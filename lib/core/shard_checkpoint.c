@@ -212,6 +212,16 @@ static size_t dirty_bytes(const struct momi_shard *shard) {
                                     momi_live_dirty_bytes(shard->machine->live);
 }
 
+/* The deliberate bug DELETION_BEFORE_CHECKPOINT: the checkpoint comes in a later batch.
+ */
+static void delete_early(struct momi_shard *shard) {
+    uint64_t first = shard->raft.log.first_index;
+    (void)momi_live_delete_dead(shard->machine->live, first, first,
+                                &shard->core->effects->batch);
+    shard->has_batch = true;
+    shard->checkpoint_asked = true;
+}
+
 void momi_shard_maybe_checkpoint(struct momi_shard *shard) {
     const struct momi_core *core = shard->core;
     if (shard->checkpoint_batch != 0 || shard->applied == shard->checkpoint_applied ||
@@ -221,6 +231,10 @@ void momi_shard_maybe_checkpoint(struct momi_shard *shard) {
     bool is_wanted = shard->checkpoint_asked;
     if (!is_wanted && shard->checkpoint_log_bytes < core->config.checkpoint_log_bytes &&
         dirty_bytes(shard) < MOMI_CHECKPOINT_DIRTY_BYTES) {
+        return;
+    }
+    if (MUTANT(DELETION_BEFORE_CHECKPOINT) && !is_wanted && !shard->is_registry) {
+        delete_early(shard);
         return;
     }
     shard->checkpoint_asked = false;

@@ -253,6 +253,14 @@ static struct momi_buf *keep_payload(const struct momi_frame *frame,
     return copy;
 }
 
+static bool is_known_already(const struct momi_session *session,
+                             const struct momi_command *command) {
+    if (MUTANT(DUPLICATE_APPLIED) && command->number == session->proposed) {
+        return false;
+    }
+    return command->number <= session->proposed;
+}
+
 /* Takes commands in order of their numbers; those known are skipped, a gap ends the frame
  * (S2). True: some were known, so this is a resend. */
 static bool take_commands(struct momi_shard *shard, struct momi_session *session,
@@ -266,11 +274,16 @@ static bool take_commands(struct momi_shard *shard, struct momi_session *session
     bool is_resend = false;
     while (!is_full && momi_command_next(&reader, &command)) {
         bool fits = momi_session_id_equal(command.session, session->id);
-        if (!fits || (command.number > session->proposed + 1 && !MUTANT(GAP_PROPOSED))) {
+        bool is_gap = command.number > session->proposed + 1;
+        if (!fits || (is_gap && !MUTANT(GAP_PROPOSED) && !MUTANT(GAP_ACCEPTED))) {
             break;
         }
         uint32_t slots = 0;
-        bool is_known = command.number <= session->proposed;
+        bool is_known = is_known_already(session, &command);
+        if (is_known && MUTANT(REFUSAL_AFTER_RESEND)) {
+            int late = examine(shard, session, &command, &slots);
+            is_full = late != MOM_OK && !add_refusal(shard, &command, late);
+        }
         is_resend = is_resend || is_known;
         int refusal = is_known ? MOM_OK : examine(shard, session, &command, &slots);
         bool extends = !is_known && refusal == MOM_OK &&

@@ -324,7 +324,8 @@ void momi_shard_receive_turn(struct momi_shard *shard) {
         return;
     }
     uint64_t now_us = shard->core->now_us;
-    bool has_it = receive->has_header && shard->raft.commit >= receive->header.applied;
+    bool has_it = receive->has_header && shard->raft.commit >= receive->header.applied &&
+                  !MUTANT(INSTALL_OVER_LOG);
     if (has_it || momi_raft_is_leader(&shard->raft) ||
         now_us >= receive->heard_us + SNAPSHOT_SILENCE_US) {
         /* What is committed here already is as good as installed: the log goes on. */

@@ -3,6 +3,7 @@
  * The faults of a run, each drawn again and again from the options of its seed until the
  * first phase ends.
  */
+#include "core/shard_internal.h"
 #include "world.h"
 
 enum fault {
@@ -264,23 +265,52 @@ void sim_faults_task(struct sim_world *world, const struct sim_task *task) {
 /* --- the end of the faults ------------------------------------------------------------
  */
 
+/* Voters of a half (the new one: those that vote) that are left without `node`. */
+static bool half_lives(const struct sim_world *world,
+                       const struct momi_raft_config *config, bool is_new,
+                       uint32_t node) {
+    uint32_t count = 0;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < config->count; i++) {
+        if (is_new ? config->at[i].votes : config->at[i].voted) {
+            uint32_t at = sim_net_find(world, config->at[i].node);
+            count++;
+            left += at != node && at != UINT32_MAX && !world->nodes[at].is_dead ? 1 : 0;
+        }
+    }
+    return left > count / 2;
+}
+
+/* In every configuration that anybody has in force. */
+static bool is_spared(const struct sim_world *world, uint32_t node) {
+    for (uint32_t i = 0; i < world->options.stores; i++) {
+        const struct momi_core *core = world->nodes[i].core;
+        for (uint32_t s = 0; core != NULL && s <= world->options.shards; s++) {
+            const struct momi_shard *shard = core->shards[s];
+            if (shard == NULL || shard->raft.config.count == 0) {
+                continue;
+            }
+            const struct momi_raft_config *config = &shard->raft.config;
+            if (!half_lives(world, config, true, node) ||
+                (config->is_joint && !half_lives(world, config, false, node))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* A minority of the stores stays away for ever, where that leaves a quorum of every
- * shard. */
+ * shard. Whoever takes copies away meanwhile has to look for that himself. */
 static void bury_some(struct sim_world *world) {
     const struct sim_options *options = &world->options;
-    bool may_die = options->liveness && !options->storm && options->copies >= 3 &&
-                   options->stores >= 3 && options->late_stores == 0 &&
-                   options->change_us == 0;
+    bool may_die = options->liveness && !options->storm && options->change_us == 0;
     uint32_t away = may_die ? (options->stores - 1) / 2 : 0;
-    if (away > (options->copies - 1) / 2) {
-        away = (options->copies - 1) / 2;
-    }
-    while (away > 0) {
+    for (; away > 0; away--) {
         uint32_t node = draw_store(world);
-        if (!world->nodes[node].is_dead) {
+        if (!world->nodes[node].is_dead && is_spared(world, node)) {
             sim_node_crash(world, node);
             world->nodes[node].is_dead = true;
-            away--;
         }
     }
 }
@@ -289,7 +319,6 @@ void sim_faults_end(struct sim_world *world) {
     world->is_calm = true;
     sim_net_heal(world);
     sim_say(world, "the faults end");
-    bury_some(world);
     for (uint32_t i = 0; i < world->nodes_count; i++) {
         struct sim_node *node = &world->nodes[i];
         node->disk_failure = DISK_SOUND;
@@ -300,4 +329,5 @@ void sim_faults_end(struct sim_world *world) {
             sim_node_start(world, i);
         }
     }
+    bury_some(world);
 }

@@ -42,6 +42,7 @@ enum {
     LOG_MEMTABLES_MAX = 4, /* so that a flush of one does not stall appends of 250 MB/s */
     OPEN_FILES_MAX = 256,  /* the host's limit is often 1,024 for everything */
     BACKGROUND_JOBS_MAX = 2,
+    OPENING_THREADS_MAX = 1, /* by default 120 threads come and go at each opening */
     /* Above all levels of RocksDB: nothing goes to its text log. As packaged it asserts
      * that the log can be written, and would end the host when the disk is full
      * (measured). */
@@ -126,6 +127,7 @@ static void set_database_options(rocksdb_options_t *options,
     rocksdb_options_set_recycle_log_file_num(options, 0);
     rocksdb_options_set_paranoid_checks(options, 1);
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
+    rocksdb_options_set_max_file_opening_threads(options, OPENING_THREADS_MAX);
     rocksdb_options_set_info_log_level(options, INFO_LOG_LEVEL_NONE);
     rocksdb_options_set_keep_log_file_num(options, INFO_LOG_FILES_MAX);
 }

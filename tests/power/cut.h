@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A power cut: which of the changes that are not durable reached the disk. Names and data
+ * are drawn apart from each other.
+ */
+#ifndef MOM_TESTS_POWER_CUT_H
+#define MOM_TESTS_POWER_CUT_H
+
+#include "base/rng.h"
+#include "power/image.h"
+
+/* Of changed names that are not durable. */
+enum cut_names {
+    CUT_NAMES_KEPT,    /* all are there */
+    CUT_NAMES_LOST,    /* none is */
+    CUT_NAMES_JOURNAL, /* the first of them, as with a journal: syncing anything commits
+                          all before it */
+    CUT_NAMES_ORDERED, /* the first of each directory */
+    CUT_NAMES_ANY,     /* each by itself */
+    CUT_NAMES_COUNT,
+};
+
+/* Of data that is not synced, for each file. */
+enum cut_data {
+    CUT_DATA_KEPT,
+    CUT_DATA_LOST,
+    CUT_DATA_PREFIX,  /* the first writes of each file */
+    CUT_DATA_PAGES,   /* each page is old, new or between; at full length */
+    CUT_DATA_SECTORS, /* the same with sectors: pages torn */
+    CUT_DATA_SHORT,   /* the same, and the length is between too */
+    CUT_DATA_ZEROS,   /* at full length, all that is new is zero */
+    CUT_DATA_RUBBISH, /* at full length, some of what is new is what lay there before */
+    CUT_DATA_MIXED,   /* each file another one of these */
+    CUT_DATA_COUNT,
+};
+extern const char *const cut_names_text[CUT_NAMES_COUNT];
+extern const char *const cut_data_text[CUT_DATA_COUNT];
+
+struct cut {
+    enum cut_names names;
+    enum cut_data data;
+    /* NULL: all. Otherwise only what lies below this name of the root loses anything: the
+     * other nodes were killed at the same moment, with their disks' power on. */
+    const char *only;
+};
+
+/* What differs from a cut that loses nothing; false: this moment has nothing to lose. */
+bool cut_has_choice(const struct image *image);
+/* Makes the directory `path`, which must not be there, and returns a hash of all of it.
+ */
+uint64_t cut_make(struct image *image, const struct cut *cut, struct momi_rng *rng,
+                  const char *path);
+
+#endif

@@ -153,7 +153,7 @@ bool momi_shard_header_decode(struct momi_slice bytes, struct momi_shard_header 
     /* E3: the log may not begin behind what the checkpoint has applied. */
     if (in.failed || format != HEADER_FORMAT || found.replica == 0 ||
         found.side >= SIDES_COUNT || has_state > 1 || found.first_index == 0 ||
-        found.first_index - 1 > found.applied) {
+        found.first_index - 1 > found.applied || found.config_index > found.applied) {
         return false;
     }
     struct momi_slice config = momi_slice(in.at, momi_reader_left(&in));

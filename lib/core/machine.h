@@ -283,8 +283,9 @@ bool momi_machine_loaded(struct momi_machine *machine, uint64_t applied,
 /* A hash over the logical content (not blocks, runs or caches): equal at equal applied
  * index on all replicas. */
 uint64_t momi_machine_hash(const struct momi_machine *machine);
-/* O(n) invariants, for debug builds, tests and the simulator: panics through MOMI_ASSERT.
- */
+/* The first invariant that does not hold, as its text; NULL: all hold. O(state). For what
+ * was loaded, and for debug builds, tests and the simulator; these panic. */
+const char *momi_machine_fault(const struct momi_machine *machine);
 void momi_machine_check(const struct momi_machine *machine);
 
 /* Queries (reads), after ReadIndex: encoded answers as in info.h. */

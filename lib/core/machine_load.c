@@ -6,7 +6,8 @@
  * The bytes come from a disk or a peer: whatever does not fit is false, and the shard is
  * damaged (D3). History (h) and groups (g) arrive before their streams (s): a stream
  * without its record yet has kind 0. What can be computed is not stored: bytes of runs,
- * marks' blocks, heaps, lists.
+ * marks' blocks, heaps, lists. At the end all invariants are looked at, so that nothing
+ * that is applied later stumbles over what damage has left.
  */
 #include "core/machine_record.h"
 
@@ -335,5 +336,7 @@ bool momi_machine_loaded(struct momi_machine *machine, uint64_t applied,
             return false;
         }
     }
-    return momi_checkout_loaded(machine);
+    struct momi_live_entry above;
+    return !momi_live_next(machine->live, applied + 1, &above) &&
+           momi_checkout_loaded(machine) && momi_machine_fault(machine) == NULL;
 }

@@ -110,16 +110,19 @@ static bool take_entries(struct momi_raft *raft, uint64_t node,
         *outcome = APPEND_KNOWN; /* all committed: the leader has the same */
         return true;
     }
-    size_t skip = 0;
+    uint64_t from = frame->index + 1;
     if (frame->index < raft->commit) {
-        skip = (size_t)(raft->commit - frame->index);
+        size_t skip = (size_t)(raft->commit - frame->index);
+        from += skip;
+        entries += skip;
+        terms += skip;
+        entries_count -= skip;
     } else if (frame->index > momi_log_last(&raft->log) ||
                momi_log_term(&raft->log, frame->index) != frame->log_term) {
         reject_append(raft, node, frame, effects);
         return false;
     }
-    *outcome = put_entries(raft, frame->index + skip + 1, entries + skip, terms + skip,
-                           entries_count - skip, effects);
+    *outcome = put_entries(raft, from, entries, terms, entries_count, effects);
     if (*outcome == APPEND_NO_MEMORY) {
         raft->counters->frames_dropped++; /* the leader will send it again */
         return false;

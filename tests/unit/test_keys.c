@@ -163,6 +163,7 @@ static void damaged_values_are_refused_or_harmless(void **state) {
                     CHECK(header.replica != 0);
                     CHECK(header.side < 2);
                     CHECK(header.first_index <= header.applied + 1);
+                    CHECK(header.config_index <= header.applied);
                     CHECK(header.config.count <= 2 * MOMI_REPLICAS_MAX);
                 }
                 copy[bit / 8] ^= (uint8_t)(1u << bit % 8);

@@ -137,7 +137,7 @@ static void damaged_records_are_refused(void **state) {
     world_free(world);
 }
 
-static void flipped_bits_do_not_crash(void **state) {
+static void flipped_bits_are_refused_or_harmless(void **state) {
     (void)state;
     struct world *world = world_new();
     struct client client = client_open(world, 7);
@@ -167,6 +167,7 @@ static void flipped_bits_do_not_crash(void **state) {
         }
         if (is_whole &&
             momi_machine_loaded(&machine, world->saved_index, world->saved_term)) {
+            momi_machine_check(&machine); /* what is let in is sound */
             (void)momi_machine_hash(&machine);
         }
         momi_machine_free(&machine);
@@ -227,7 +228,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(streams_are_described_and_listed_in_pages),
         TEST(damaged_records_are_refused),
-        TEST(flipped_bits_do_not_crash),
+        TEST(flipped_bits_are_refused_or_harmless),
         TEST(without_memory_nothing_is_applied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything that reads bytes of a peer, for libFuzzer:
- *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Ilib -Iinclude
- *       -Itests -IBUILD/generated tests/fuzz/fuzz_codec.c <objects> -o fuzz_codec
- *   ./fuzz_codec tests/fuzz/corpus
+ * Everything that reads bytes of a lane: frames, fragments, the handshake, entries,
+ * commands, answers.
  *
  * The first byte chooses what reads the rest. What is accepted is encoded again and must
  * be accepted again.
  */
-#include "base/assert.h"
-#include "base/crc.h"
-#include "base/mem.h"
 #include "core/entry.h"
 #include "core/info.h"
+#include "fuzz/fuzz.h"
 #include "fuzz/samples.h"
 #include "wire/codec.h"
 #include "wire/hello.h"
 #include "wire/split.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum fuzz_target {
     FUZZ_FRAME = 'f',        /* as it is */
@@ -137,21 +130,11 @@ static void fuzz_info(struct momi_slice bytes) {
     (void)momi_status_decode(bytes, &arena, &status);
 }
 
-/* Puts the checksum of `bytes` with `skip` bytes at `at` left out where it belongs. */
-static void repair_sum(uint8_t *bytes, size_t size, size_t at, bool as_zero) {
-    static const uint8_t zero[4];
-    if (size >= at + 4) {
-        uint32_t crc = momi_crc32c(0, bytes, at);
-        crc = as_zero ? momi_crc32c(crc, zero, sizeof zero) : crc;
-        momi_store_le32(bytes + at, momi_crc32c(crc, bytes + at + 4, size - at - 4));
-    }
-}
-
 static void fuzz_one(uint8_t target, uint8_t *bytes, size_t size) {
     struct momi_slice slice = momi_slice(bytes, size);
     switch (target) {
     case FUZZ_FRAME_SUMMED:
-        repair_sum(bytes, size, 12, true);
+        fuzz_repair_sum(bytes, size, 12, FUZZ_SUM_AS_ZERO);
         fuzz_frame(slice);
         break;
     case FUZZ_FRAME:
@@ -161,14 +144,14 @@ static void fuzz_one(uint8_t target, uint8_t *bytes, size_t size) {
         fuzz_fragments(slice);
         break;
     case FUZZ_HELLO_SUMMED:
-        repair_sum(bytes, size, 8, false);
+        fuzz_repair_sum(bytes, size, 8, FUZZ_SUM_WITHOUT);
         fuzz_hello(slice);
         break;
     case FUZZ_HELLO:
         fuzz_hello(slice);
         break;
     case FUZZ_ENTRY_SUMMED:
-        repair_sum(bytes, size, 0, false);
+        fuzz_repair_sum(bytes, size, 0, FUZZ_SUM_WITHOUT);
         fuzz_entry(slice);
         break;
     case FUZZ_ENTRY:
@@ -185,13 +168,11 @@ static void fuzz_one(uint8_t target, uint8_t *bytes, size_t size) {
     }
 }
 
+void fuzz_end(void) { momi_arena_free(&arena); }
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size > 0) {
-        /* A block of its own, so that a step beyond its end is noticed. */
-        uint8_t *bytes = momi_must_alloc(size - 1);
-        if (size > 1) {
-            memcpy(bytes, data + 1, size - 1);
-        }
+        uint8_t *bytes = fuzz_copy(momi_slice(data + 1, size - 1));
         fuzz_one(data[0], bytes, size - 1);
         momi_free(bytes);
         momi_arena_reset(&arena);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes the first inputs of the fuzzer, one file each, after a change of the encodings:
+ * Writes the first inputs of the fuzzers, one file each, after a change of the encodings:
  *
  *   make_corpus tests/fuzz/corpus
  *
- * Built like fuzz_codec.c, without the sanitizers' fuzzer. What a fuzzer finds is added
- * beside them by hand.
+ * What a fuzzer finds is added beside them by hand. This file has the inputs of
+ * fuzz_codec.c.
  */
+#include "fuzz/corpus.h"
 #include "fuzz/samples.h"
 
 #include <stdio.h>
@@ -20,16 +21,21 @@
 static const char *folder;
 static struct momi_arena arena;
 
-static void write_file(const char *name, unsigned number, char target,
-                       struct momi_slice bytes) {
+void corpus_write(const char *target, const char *name, unsigned number, char letter,
+                  struct momi_slice bytes) {
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s-%u", folder, name, number);
+    snprintf(path, sizeof path, "%s/%s/%s-%u", folder, target, name, number);
     FILE *file = fopen(path, "wb");
-    if (file == NULL || fputc(target, file) == EOF ||
+    if (file == NULL || (letter != 0 && fputc(letter, file) == EOF) ||
         fwrite(bytes.data, 1, bytes.size, file) != bytes.size || fclose(file) != 0) {
         perror(path);
         exit(1);
     }
+}
+
+static void write_file(const char *name, unsigned number, char letter,
+                       struct momi_slice bytes) {
+    corpus_write("codec", name, number, letter, bytes);
 }
 
 static void make_frames(struct momi_rng *rng) {
@@ -181,5 +187,7 @@ int main(int argc, char **argv) {
     make_entries(&rng);
     make_infos();
     momi_arena_free(&arena);
+    corpus_make_records();
+    corpus_make_texts();
     return 0;
 }

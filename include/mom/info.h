@@ -154,7 +154,10 @@ MOM_API void mom_status_free(mom_status *status);
     X(snapshots_sent_count, "snapshots sent")                                            \
     X(snapshots_installed_count, "snapshots installed")                                  \
     X(sessions_opened_count, "sessions opened at leaders here")                          \
-    X(sessions_expired_count, "sessions expired")
+    X(sessions_expired_count, "sessions expired")                                        \
+    X(entries_repaired_count, "damaged log entries fetched from other copies")           \
+    X(entries_lost_count, "log entries damaged on every copy that could be asked")       \
+    X(damages_count, "shards whose copy here was damaged when the node was opened")
 
 typedef struct mom_metrics {
     size_t size;

@@ -534,6 +534,9 @@ void momi_client_routes_changed(struct momi_core *core, uint32_t shard_id) {
     }
     struct momi_client_shard *shard = client->shards[shard_id];
     uint64_t leader = momi_mesh_leader(core, shard_id);
+    if (leader == 0 && momi_mesh_is_damaged(core, shard_id)) {
+        momi_client_shard_touch(client, shard);
+    }
     if (leader == 0 || leader == shard->node) {
         return;
     }

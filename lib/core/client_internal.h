@@ -471,6 +471,8 @@ void momi_client_request_stop(struct momi_client *client,
                               struct momi_client_request *request);
 void momi_client_requests_send(struct momi_core *core, struct momi_client_shard *shard);
 /* Asks again what was not answered for a while, though the leader answers others. */
+void momi_client_requests_fail(struct momi_core *core, struct momi_client_shard *shard,
+                               int error);
 void momi_client_requests_again(struct momi_core *core, struct momi_client_shard *shard);
 void momi_client_query_reply(struct momi_core *core, uint64_t node,
                              const struct momi_frame *frame);

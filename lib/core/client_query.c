@@ -72,6 +72,24 @@ void momi_client_requests_send(struct momi_core *core, struct momi_client_shard 
     }
 }
 
+void momi_client_requests_fail(struct momi_core *core, struct momi_client_shard *shard,
+                               int error) {
+    MOMI_LIST_FOR_EACH_SAFE (link, after, &shard->requests) {
+        struct momi_client_request *request =
+            MOMI_CONTAINER_OF(link, struct momi_client_request, link);
+        if (request->call == NULL) {
+            continue; /* its consumer asks for as long as it lives */
+        }
+        struct momi_slice text = momi_client_shards_text(
+            core, "every copy is damaged of shard", &shard->shard, 1);
+        momi_client_finish(core, request->call, error, 0, text);
+        break; /* that may have ended others of the same call */
+    }
+    if (!momi_list_empty(&shard->requests)) {
+        momi_client_shard_touch(core->client, shard);
+    }
+}
+
 void momi_client_requests_again(struct momi_core *core, struct momi_client_shard *shard) {
     bool is_any_old = false;
     MOMI_LIST_FOR_EACH (link, &shard->requests) {
@@ -321,8 +339,8 @@ static bool is_ready(const struct momi_core *core) {
         return false;
     }
     for (uint32_t shard = 1; shard <= shards_count; shard++) {
-        if (momi_mesh_leader(core, shard) == 0) {
-            return false;
+        if (momi_mesh_leader(core, shard) == 0 && !momi_mesh_is_damaged(core, shard)) {
+            return false; /* what is damaged for good is not waited for */
         }
     }
     return true;

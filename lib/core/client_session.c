@@ -273,6 +273,16 @@ static void fail_unsent(struct momi_core *core, struct momi_client_shard *shard,
     }
 }
 
+/* D3: there will be no leader. What was sent before may have been done, and waits for its
+ * deadline. */
+static void fail_damaged(struct momi_core *core, struct momi_client_shard *shard) {
+    if (shard->numbered == 0) {
+        shard->state = SESSION_NONE;
+        fail_unsent(core, shard, MOM_CORRUPT);
+    }
+    momi_client_requests_fail(core, shard, MOM_CORRUPT);
+}
+
 static void set_session(struct momi_core *core, struct momi_client_shard *shard,
                         struct momi_session_id id) {
     momi_trace(core, "client-session", shard->shard, id.index, shard->opening);
@@ -548,6 +558,9 @@ static void send_commands(struct momi_core *core, struct momi_client_shard *shar
 void momi_client_shard_pump(struct momi_core *core, struct momi_client_shard *shard) {
     momi_list_remove(&shard->dirty_link);
     if (!needs_route(shard) || !find_leader(core, shard)) {
+        if (needs_route(shard) && momi_mesh_is_damaged(core, shard->shard)) {
+            fail_damaged(core, shard);
+        }
         momi_list_remove(&shard->dirty_link); /* it waits for its timer or for news */
         momi_client_shard_arm(core, shard);
         return;

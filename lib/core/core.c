@@ -573,6 +573,11 @@ void momi_core_step(struct momi_core *core, const struct momi_event *event,
     }
     if (core->restore_stage != UINT8_MAX) {
         core->restore_stage = UINT8_MAX;
+        for (uint32_t s = 0; s < core->shards_end; s++) {
+            if (core->shards[s] != NULL) {
+                momi_shard_start(core->shards[s]);
+            }
+        }
         momi_mesh_start(core);
     }
     switch (event->type) {
@@ -728,7 +733,7 @@ void momi_core_state(const struct momi_core *core, struct momi_core_state *state
     state->copies_count = momi_mesh_copies_count(core);
     state->is_ready = state->is_member && state->shards_count != 0;
     for (uint32_t s = 0; state->is_ready && s <= state->shards_count; s++) {
-        state->is_ready = momi_mesh_leader(core, s) != 0;
+        state->is_ready = momi_mesh_leader(core, s) != 0 || momi_mesh_is_damaged(core, s);
     }
 }
 

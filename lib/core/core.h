@@ -79,6 +79,9 @@ void momi_core_restore_item(struct momi_core *core, struct momi_slice key,
                             struct momi_slice value);
 void momi_core_restore_damaged(
     struct momi_core *core); /* the store could not read all of the current range */
+/* After the loop. What this node has promised cannot be read: it may not go on with this
+ * store (D3). */
+bool momi_core_restore_is_refused(const struct momi_core *core);
 
 void momi_core_step(struct momi_core *core, const struct momi_event *event,
                     struct momi_effects *effects);
@@ -127,7 +130,9 @@ struct momi_core_counters {
         redeliveries, config_changes, checkpoints, entries_appended, commands_applied,
         commands_refused, messages_published, messages_delivered, messages_settled,
         dead_letters, leases_expired, frames_dropped, sessions_opened, sessions_expired,
-        entries_hollowed, entries_repaired, entries_deleted;
+        entries_hollowed, entries_repaired, entries_deleted,
+        damages_found, /* shards that were damaged when the node was opened */
+        entries_lost;  /* damaged here, and on every other copy that has answered */
 };
 const struct momi_core_counters *momi_core_counters(const struct momi_core *core);
 

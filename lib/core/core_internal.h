@@ -102,6 +102,8 @@ void momi_mesh_leader_lost(struct momi_core *core, uint32_t shard, uint64_t node
 /* 0 until the map is known. */
 uint32_t momi_mesh_shards_count(const struct momi_core *core);
 uint32_t momi_mesh_copies_count(const struct momi_core *core);
+/* No leader, and every copy is damaged, as far as is known: its calls are CORRUPT. */
+bool momi_mesh_is_damaged(const struct momi_core *core, uint32_t shard);
 /* Address of a member, empty when unknown; borrowed until the next step. */
 struct momi_slice momi_mesh_address(const struct momi_core *core, uint64_t node);
 /* What the handshake of its current lane proved; 0: no lane. Of this node: its own. */
@@ -130,7 +132,11 @@ void momi_mesh_close(struct momi_core *core); /* GOODBYE to all */
 bool momi_mesh_is_member(const struct momi_core *core);
 /* S4: what the mesh knows of a node. Clients are members while their lane is up, and so
  * is a store whose record is on its way. */
-enum momi_standing { MOMI_STANDING_STRANGER, MOMI_STANDING_MEMBER, MOMI_STANDING_REMOVED };
+enum momi_standing {
+    MOMI_STANDING_STRANGER,
+    MOMI_STANDING_MEMBER,
+    MOMI_STANDING_REMOVED
+};
 enum momi_standing momi_mesh_standing(const struct momi_core *core, uint64_t node);
 size_t momi_mesh_waiting_for(const struct momi_core *core, char *text, size_t size);
 /* Every lane that is up, in order of node id: for heartbeats and maps. */
@@ -162,6 +168,8 @@ struct momi_plan {
 void momi_shard_plan(struct momi_core *core, uint32_t shard,
                      const struct momi_plan *plan);
 bool momi_shard_is_leader(const struct momi_core *core, uint32_t shard);
+/* Damage has taken a part of this copy that only a leader can bring back. */
+bool momi_shard_is_hurt(const struct momi_core *core, uint32_t shard);
 /* Entries that a replica is behind the leader's last; known to the leader only, else 0.
  */
 uint64_t momi_shard_lag(const struct momi_core *core, uint32_t shard, uint64_t replica);

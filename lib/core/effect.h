@@ -55,6 +55,8 @@ enum momi_notice {
     MOMI_NOTICE_STORE_FAILED,
     MOMI_NOTICE_REFUSED,    /* a peer was refused: `text` says why */
     MOMI_NOTICE_TWO_COPIES, /* losing either node stops service */
+    MOMI_NOTICE_DAMAGED,    /* shard: a part of its copy here could not be read */
+    MOMI_NOTICE_LOST,       /* shard: and no other copy has it */
 };
 
 struct momi_delivery {

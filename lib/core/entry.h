@@ -137,6 +137,8 @@ void momi_record_write(uint8_t *at, const struct momi_record *record);
  * headers (`momi_record_check` compares the checksum). */
 bool momi_record_read(struct momi_slice bytes, struct momi_record *record);
 bool momi_record_check(const struct momi_record *record);
+/* Makes the checksum of an encoded record wrong. */
+void momi_record_spoil(uint8_t *at);
 
 /* Walks the headers of a record that momi_record_read gave; false at the end. */
 bool momi_headers_next(struct momi_slice *left, struct momi_slice *name,

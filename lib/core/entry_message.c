@@ -105,6 +105,8 @@ bool momi_record_check(const struct momi_record *record) {
                        record->whole.size - RECORD_SUMMED_FROM);
 }
 
+void momi_record_spoil(uint8_t *at) { at[RECORD_AT_CRC] ^= 1U; }
+
 bool momi_publish_peek(struct momi_slice body, struct momi_publish *publish) {
     struct momi_reader in = momi_reader(body);
     struct momi_publish found = {0};

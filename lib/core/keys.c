@@ -15,6 +15,7 @@ enum {
     ENTRY_KEY_BYTES = 12,
     NODE_KEY_BYTES = 5, /* letter and shard */
     PEER_KEY_BYTES = 9,
+    LAST_BYTES = 16,
     PEER_LETTER = 'p',
     SIDES_COUNT = 2,
 };
@@ -123,6 +124,16 @@ bool momi_number_decode(struct momi_slice bytes, uint64_t *number) {
     return true;
 }
 
+bool momi_last_decode(struct momi_slice bytes, uint64_t *last_index,
+                      uint64_t *last_term) {
+    if (bytes.size != LAST_BYTES) {
+        return false;
+    }
+    *last_index = momi_load_le64(bytes.data);
+    *last_term = momi_load_le64(bytes.data + LAST_BYTES / 2);
+    return true;
+}
+
 void momi_shard_header_encode(const struct momi_shard_header *header,
                               struct momi_bytes *out) {
     momi_put_u8(out, HEADER_FORMAT);
@@ -202,8 +213,14 @@ void momi_batch_truncate(struct momi_batch *batch, uint32_t shard, uint64_t from
                             momi_key_slice(&end));
 }
 
-void momi_batch_put_last(struct momi_batch *batch, uint32_t shard, uint64_t last_index) {
-    put_number(batch, momi_key_node('l', shard), last_index);
+void momi_batch_put_last(struct momi_batch *batch, uint32_t shard, uint64_t last_index,
+                         uint64_t last_term) {
+    struct momi_key key = momi_key_node('l', shard);
+    uint8_t value[LAST_BYTES];
+    momi_store_le64(value, last_index);
+    momi_store_le64(value + LAST_BYTES / 2, last_term);
+    momi_batch_put(batch, MOMI_FAMILY_NODE, momi_key_slice(&key),
+                   momi_slice(value, sizeof value));
 }
 
 void momi_batch_put_removed(struct momi_batch *batch, uint32_t shard, uint64_t replica) {

@@ -2,15 +2,15 @@
 /*
  * The keyspace of a node's store (docs/storage.md).
  *
- *   LOG    shard be32, index be64                    -> entry (entry.h)
- *   STATE  shard be32, side u8, record key           -> checkpoint record (machine.h)
- *   NODE   'h' shard be32                            -> hard state: term, vote
- *          's' shard be32                            -> shard header: replica, side,
- * applied, first index, ... 'l' shard be32                            -> last index (in
- * every batch that touches the shard's log) 'n'                                       ->
- * batch number (written by the store itself) 't' shard be32                            ->
- * highest removed replica id (R2) 'p' node be64                             -> highest
- * incarnation seen of a peer (D1)
+ *   LOG    shard be32, index be64             entry (entry.h)
+ *   STATE  shard be32, side u8, record key    checkpoint record (machine.h)
+ *   NODE   'h' shard be32                     hard state: term, vote
+ *          's' shard be32                     shard header: replica, side, applied, ...
+ *          'l' shard be32                     last index and its term, in every batch
+ *                                             that touches the shard's log
+ *          't' shard be32                     highest removed replica id (R2)
+ *          'p' node be64                      highest incarnation seen of a peer (D1)
+ *          0   ...                            the store's own
  */
 #ifndef MOMI_CORE_KEYS_H
 #define MOMI_CORE_KEYS_H
@@ -62,15 +62,18 @@ void momi_shard_header_encode(const struct momi_shard_header *header,
                               struct momi_bytes *out);
 bool momi_shard_header_decode(struct momi_slice bytes, struct momi_shard_header *header);
 bool momi_hard_state_decode(struct momi_slice bytes, struct momi_hard_state *state);
-/* The values of 'l', 't' and 'p': one u64. */
+/* The values of 't' and 'p': one u64. */
 bool momi_number_decode(struct momi_slice bytes, uint64_t *number);
+/* The value of 'l'. */
+bool momi_last_decode(struct momi_slice bytes, uint64_t *last_index, uint64_t *last_term);
 
 void momi_batch_put_entry(struct momi_batch *batch, uint32_t shard, uint64_t index,
                           struct momi_buf *entry);
 void momi_batch_delete_entry(struct momi_batch *batch, uint32_t shard, uint64_t index);
 /* R6: deletes `from` and everything above in the shard's log. */
 void momi_batch_truncate(struct momi_batch *batch, uint32_t shard, uint64_t from);
-void momi_batch_put_last(struct momi_batch *batch, uint32_t shard, uint64_t last_index);
+void momi_batch_put_last(struct momi_batch *batch, uint32_t shard, uint64_t last_index,
+                         uint64_t last_term);
 void momi_batch_put_hard(struct momi_batch *batch, uint32_t shard,
                          const struct momi_hard_state *state);
 void momi_batch_put_removed(struct momi_batch *batch, uint32_t shard, uint64_t replica);

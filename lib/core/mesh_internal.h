@@ -44,6 +44,7 @@ enum {
 #define MESH_ASK_MAX_US      MOMI_S
 #define MESH_FOLLOW_US       (5 * MOMI_S)
 #define MESH_LOST_US         MOMI_S /* a leader that was lost is not believed in so long */
+#define MESH_DAMAGE_US       (30 * MOMI_S) /* what is told of a damaged copy counts so long */
 #define MESH_JOIN_US         (500 * MOMI_MS)
 #define MESH_JOIN_REFUSED_US (5 * MOMI_S)
 #define MESH_REPORT_US       (500 * MOMI_MS)
@@ -88,11 +89,19 @@ struct momi_seed {
     int error; /* of the last attempt */
 };
 
+/* A store has said that its copy of a shard is damaged. */
+struct momi_damage_told {
+    uint64_t node; /* 0: free */
+    uint64_t heard_us;
+};
+
 /* What is known of a shard besides the map. */
 struct momi_mesh_shard {
     uint64_t leader; /* node; 0: not known */
     uint64_t term;   /* of that leader, or of the last one */
     uint64_t lost_node, lost_us;
+    struct momi_damage_told damaged[MOMI_REPLICAS_MAX];
+    bool was_damaged;         /* every copy, when it was looked at last */
     bool leader_changed;      /* not told on yet */
     uint64_t told_replica;    /* the replica here that was told of the plan */
     uint64_t told_version;    /* and its version */
@@ -204,6 +213,14 @@ uint64_t momi_mesh_ask_step(struct momi_core *core);
 uint64_t momi_mesh_push_step(struct momi_core *core);
 uint64_t momi_mesh_tell_step(struct momi_core *core); /* leaders, readiness */
 bool momi_mesh_knows_leaders(const struct momi_core *core, uint32_t *unknown);
+
+/* mesh_damage.c */
+/* Lines that tell of damaged copies here, MOMI_SHARDS_MAX + 1 at most; returns how many.
+ */
+uint32_t momi_mesh_damage_lines(const struct momi_core *core,
+                                struct momi_heartbeat_line *lines);
+void momi_mesh_damage_told(struct momi_core *core, uint64_t node, uint32_t shard);
+void momi_mesh_damage_notice(struct momi_core *core);
 
 /* mesh_places.c */
 uint64_t momi_mesh_places_step(struct momi_core *core);

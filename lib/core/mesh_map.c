@@ -106,7 +106,7 @@ void momi_mesh_leader_lost(struct momi_core *core, uint32_t shard_id, uint64_t n
 bool momi_mesh_knows_leaders(const struct momi_core *core, uint32_t *unknown) {
     const struct momi_registry *map = momi_mesh_map(core);
     for (uint32_t s = 0; map != NULL && s <= map->shards_count; s++) {
-        if (core->mesh->shards[s].leader == 0) {
+        if (core->mesh->shards[s].leader == 0 && !momi_mesh_is_damaged(core, s)) {
             *unknown = s;
             return false;
         }
@@ -117,8 +117,8 @@ bool momi_mesh_knows_leaders(const struct momi_core *core, uint32_t *unknown) {
 /* The leaders that we know of, as lines of a map frame. */
 static void add_lines(struct momi_core *core, struct momi_frame *frame) {
     struct momi_heartbeat_line *lines =
-        momi_effect_alloc(core->effects, sizeof *lines * (MOMI_SHARDS_MAX + 1));
-    uint32_t count = 0;
+        momi_effect_alloc(core->effects, sizeof *lines * 2 * (MOMI_SHARDS_MAX + 1));
+    uint32_t count = momi_mesh_damage_lines(core, lines);
     for (uint32_t s = 0; s <= MOMI_SHARDS_MAX; s++) {
         const struct momi_mesh_shard *shard = &core->mesh->shards[s];
         if (shard->leader != 0 && shard->term != 0) {
@@ -313,8 +313,12 @@ void momi_mesh_map_frame(struct momi_core *core, uint64_t node,
         take_map(core, node, frame->payload);
     }
     for (uint32_t i = 0; i < frame->lines_count; i++) {
-        momi_mesh_leader_hint(core, frame->lines[i].shard, frame->lines[i].from_replica,
-                              frame->lines[i].term);
+        const struct momi_heartbeat_line *line = &frame->lines[i];
+        if (line->from_replica == 0) {
+            momi_mesh_damage_told(core, node, line->shard);
+        } else {
+            momi_mesh_leader_hint(core, line->shard, line->from_replica, line->term);
+        }
     }
 }
 
@@ -391,6 +395,7 @@ uint64_t momi_mesh_tell_step(struct momi_core *core) {
     if (map == NULL) {
         return MOMI_NEVER;
     }
+    momi_mesh_damage_notice(core);
     if (is_new) {
         bool is_first = mesh->map_seen == 0;
         mesh->map_seen = map->version;

@@ -68,6 +68,31 @@ void momi_raft_restored(struct momi_raft *raft) {
     }
 }
 
+static bool is_behind(struct momi_log_end end, struct momi_log_end other) {
+    return end.term < other.term || (end.term == other.term && end.index < other.index);
+}
+
+static struct momi_log_end own_end(const struct momi_raft *raft) {
+    uint64_t last = momi_log_last(&raft->log);
+    return (struct momi_log_end){.index = last, .term = momi_log_term(&raft->log, last)};
+}
+
+struct momi_log_end momi_raft_end(const struct momi_raft *raft) {
+    struct momi_log_end own = own_end(raft);
+    return raft->missing.index != 0 && is_behind(own, raft->missing) ? raft->missing
+                                                                     : own;
+}
+
+/* A log that ends no earlier than the missing one has come from a leader that was elected
+ * with everything that this replica may have acknowledged before. */
+void momi_raft_put_end(struct momi_raft *raft, struct momi_effects *effects) {
+    if (raft->missing.index != 0 && !is_behind(own_end(raft), raft->missing)) {
+        raft->missing = (struct momi_log_end){0};
+    }
+    struct momi_log_end end = momi_raft_end(raft);
+    momi_batch_put_last(&effects->batch, raft->shard, end.index, end.term);
+}
+
 bool momi_raft_hard_synced(const struct momi_raft *raft) {
     return !raft->turn_has_hard && raft->written_batch >= raft->hard_batch;
 }
@@ -188,8 +213,12 @@ void momi_raft_append(struct momi_raft *raft, uint64_t term, struct momi_buf *en
                       struct momi_effects *effects) {
     momi_log_append(&raft->log, term, entry, (uint32_t)entry->size);
     uint64_t index = momi_log_last(&raft->log);
+    if (raft->cut_from != 0) {
+        momi_batch_truncate(&effects->batch, raft->shard, raft->cut_from);
+        raft->cut_from = 0;
+    }
     momi_batch_put_entry(&effects->batch, raft->shard, index, entry);
-    momi_batch_put_last(&effects->batch, raft->shard, index);
+    momi_raft_put_end(raft, effects);
     effects->batch_sync = true;
     raft->turn_has_entries = true;
     raft->turn_last_index = index;
@@ -250,7 +279,8 @@ void momi_raft_truncate(struct momi_raft *raft, uint64_t from,
                         struct momi_effects *effects) {
     momi_raft_forget(raft, from, effects);
     momi_batch_truncate(&effects->batch, raft->shard, from);
-    momi_batch_put_last(&effects->batch, raft->shard, from - 1);
+    raft->cut_from = 0; /* above `from` */
+    momi_raft_put_end(raft, effects);
 }
 
 void momi_raft_commit_to(struct momi_raft *raft, uint64_t index) {

@@ -61,6 +61,12 @@ struct momi_progress {
     int vote;            /* as candidate: 1 granted, -1 refused, 0 unknown */
 };
 
+/* Where a log ends; the order in which votes compare logs. */
+struct momi_log_end {
+    uint64_t index;
+    uint64_t term;
+};
+
 /* A batch that carries entries of this group and is not synced yet (R6). */
 struct momi_inflight_batch {
     uint64_t number;
@@ -87,6 +93,12 @@ struct momi_raft {
     uint64_t commit;
     uint64_t durable; /* last index synced here */
     uint64_t matched; /* follower: last index known equal to this term's leader */
+    /* D3. Where the log ended before damage took its end; index 0: nothing is missing.
+     * What is missing may have been acknowledged: in votes the log counts as long as it
+     * was, and the replica does not lead, until a leader has brought as much again. */
+    struct momi_log_end missing;
+    uint64_t cut_from; /* the store holds remains of the log from here on, which go with
+                          the first entry that takes their place; 0: none */
     struct momi_ring inflight; /* of struct momi_inflight_batch */
     uint64_t
         hard_batch; /* number of the last batch with hard state; answers wait for it */
@@ -161,6 +173,11 @@ void momi_raft_free(struct momi_raft *raft);
 void momi_raft_restore_config(struct momi_raft *raft, uint64_t index,
                               const struct momi_raft_config *config);
 void momi_raft_restored(struct momi_raft *raft);
+/* The end of the log for the shard's record of it, and for votes: what is missing counts.
+ */
+struct momi_log_end momi_raft_end(const struct momi_raft *raft);
+/* Puts it into the batch, with every change of the log and every header. */
+void momi_raft_put_end(struct momi_raft *raft, struct momi_effects *effects);
 
 void momi_raft_time(struct momi_raft *raft, uint64_t now_us,
                     struct momi_effects *effects);

@@ -312,11 +312,12 @@ void momi_raft_install(struct momi_raft *raft, uint64_t index, uint64_t term,
         }
         momi_log_reset(&raft->log, index + 1, term);
         momi_batch_truncate(&effects->batch, raft->shard, index + 1);
+        raft->cut_from = 0; /* what is not above `index` is the shard's to delete */
     } else {
         momi_log_trim(&raft->log, index + 1);
     }
     uint64_t last = momi_log_last(&raft->log);
-    momi_batch_put_last(&effects->batch, raft->shard, last);
+    momi_raft_put_end(raft, effects);
     effects->batch_sync = true;
     raft->turn_has_entries = true;
     raft->turn_last_index = last;

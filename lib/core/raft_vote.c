@@ -10,8 +10,8 @@
 #include "core/raft_internal.h"
 
 bool momi_raft_may_campaign(const struct momi_raft *raft) {
-    return !raft->is_stopped && raft->can_vote && raft->role != RAFT_LEADER &&
-           momi_raft_counts(raft);
+    return !raft->is_stopped && raft->can_vote && raft->missing.index == 0 &&
+           raft->role != RAFT_LEADER && momi_raft_counts(raft);
 }
 
 static void send_requests(struct momi_raft *raft, struct momi_effects *effects) {
@@ -163,10 +163,17 @@ void momi_raft_hard_done(struct momi_raft *raft, struct momi_effects *effects) {
  * up-to-date than that of the candidate."
  */
 static bool is_up_to_date(const struct momi_raft *raft, const struct momi_frame *frame) {
-    uint64_t last = momi_log_last(&raft->log);
-    uint64_t last_term = momi_log_term(&raft->log, last);
-    return frame->log_term > last_term ||
-           (frame->log_term == last_term && frame->index >= last) || MUTANT(NO_LOG_CHECK);
+    struct momi_log_end end = momi_raft_end(raft);
+    return frame->log_term > end.term ||
+           (frame->log_term == end.term && frame->index >= end.index) ||
+           MUTANT(NO_LOG_CHECK);
+}
+
+/* E6: a replica that waits for its first state knows nothing to compare a candidate with.
+ * One that lost its state to damage knows where its log ended, and its votes of before:
+ * its vote is as good as it was, and may be the one that gets it a leader (D3). */
+static bool has_vote(const struct momi_raft *raft) {
+    return raft->can_vote || raft->missing.index != 0;
 }
 
 /* The same dissertation, 4.2.3: a server that has heard from a leader within the minimum
@@ -199,7 +206,7 @@ void momi_raft_on_vote(struct momi_raft *raft, uint64_t node,
     }
     bool is_free = raft->vote == candidate || frame->term > raft->term ||
                    (raft->vote == 0 && raft->leader_replica == 0);
-    if (!raft->can_vote || !is_free || !is_up_to_date(raft, frame)) {
+    if (!has_vote(raft) || !is_free || !is_up_to_date(raft, frame)) {
         send_vote_reply(raft, node, candidate, raft->term, pre, effects);
         return;
     }

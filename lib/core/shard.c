@@ -39,6 +39,7 @@ struct momi_shard *momi_shard_alloc(struct momi_core *core, uint32_t id) {
     shard->core = core;
     shard->id = id;
     shard->is_registry = id == MOMI_REGISTRY_SHARD;
+    shard->log_from = 1;
     momi_ring_init(&shard->pending, sizeof(struct momi_pending));
     momi_ring_init(&shard->openings, sizeof(struct momi_opening));
     momi_ring_init(&shard->queries, sizeof(struct momi_query_waiting));
@@ -103,7 +104,7 @@ void momi_shard_write_header(struct momi_shard *shard,
     struct momi_shard_header header;
     momi_shard_header(shard, &header);
     momi_batch_put_header(&effects->batch, shard->id, &header);
-    momi_batch_put_last(&effects->batch, shard->id, momi_log_last(&shard->raft.log));
+    momi_raft_put_end(&shard->raft, effects);
     if (sync_wanted == MOMI_SYNC_NEEDED) {
         effects->batch_sync = true;
     }
@@ -207,6 +208,11 @@ struct momi_registry *momi_shard_registry(const struct momi_core *core) {
 bool momi_shard_is_leader(const struct momi_core *core, uint32_t id) {
     return id <= MOMI_SHARDS_MAX && core->shards[id] != NULL &&
            momi_shard_serves(core->shards[id]);
+}
+
+bool momi_shard_is_hurt(const struct momi_core *core, uint32_t id) {
+    const struct momi_shard *shard = id <= MOMI_SHARDS_MAX ? core->shards[id] : NULL;
+    return shard != NULL && (shard->is_damaged || shard->raft.missing.index != 0);
 }
 
 bool momi_shard_serves(const struct momi_shard *shard) {
@@ -522,6 +528,7 @@ bool momi_shard_turn(struct momi_shard *shard) {
     momi_shard_raft_changed(shard);
     momi_shard_snapshot_turn(shard);
     momi_shard_receive_turn(shard);
+    momi_shard_repair_turn(shard);
     momi_shard_maybe_checkpoint(shard);
     evict(shard);
     return more;
@@ -594,6 +601,7 @@ uint64_t momi_shard_deadline(const struct momi_shard *shard) {
         return shard->core->now_us;
     }
     uint64_t due = momi_raft_deadline(&shard->raft);
+    due = momi_earlier(due, momi_shard_repair_deadline(shard));
     if (shard->is_parked) {
         due = momi_earlier(due, shard->parked_until_us);
     }

@@ -56,9 +56,10 @@ static void delete_registry_log(struct momi_shard *shard, uint64_t from, uint64_
 
 static void write_checkpoint(struct momi_shard *shard) {
     struct momi_batch *batch = &shard->core->effects->batch;
-    uint64_t before = shard->raft.log.first_index;
+    uint64_t before = shard->log_from;
     uint64_t first = new_beginning(shard);
     momi_log_trim(&shard->raft.log, first);
+    shard->log_from = first;
     if (shard->is_registry) {
         momi_registry_save(&shard->registry, shard->side, batch);
         delete_registry_log(shard, before, first);
@@ -195,6 +196,9 @@ static void hollow_some(struct momi_shard *shard) {
         }
         bool gone = false;
         struct momi_buf *buf = momi_shard_entry(shard, live.index, &gone);
+        if (buf == NULL && momi_shard_is_damaged(shard, live.index)) {
+            continue;
+        }
         if (buf == NULL) {
             shard->hollow_next = live.index; /* being read: at the next checkpoint */
             return;
@@ -225,7 +229,8 @@ static void delete_early(struct momi_shard *shard) {
 void momi_shard_maybe_checkpoint(struct momi_shard *shard) {
     const struct momi_core *core = shard->core;
     if (shard->checkpoint_batch != 0 || shard->applied == shard->checkpoint_applied ||
-        !shard->has_state || shard->receive.is_on || core->store_failed) {
+        !shard->has_state || shard->receive.is_on || core->store_failed ||
+        shard->applied < shard->replay_to) {
         return;
     }
     bool is_wanted = shard->checkpoint_asked;

@@ -75,7 +75,7 @@ static uint64_t collect(struct momi_shard *shard, const struct momi_group *group
         }
         bool gone = false;
         struct momi_buf *buf = momi_shard_entry(shard, run.index, &gone);
-        if (buf == NULL && !gone) {
+        if (buf == NULL && !gone && !momi_shard_is_lost(shard, run.index)) {
             return at;
         }
         uint32_t seen = buf == NULL ? run.count : match_run(fill, group, &run, buf);

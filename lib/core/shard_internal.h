@@ -8,6 +8,7 @@
  *   shard_propose.c     sessions and commands into entries (leader)
  *   shard_answer.c      results, deliveries, queries out of state (leader)
  *   shard_reads.c       bytes of entries that are not in memory
+ *   shard_repair.c      damaged entries from other copies (E7)
  *   shard_checkpoint.c  checkpoints, trimming, deletion, hollow entries
  *   shard_snapshot_send.c, shard_snapshot_receive.c    moving a whole state (E6)
  *   shard_fill.c        subscriptions that start in the past (M2, leader)
@@ -40,6 +41,7 @@ enum {
     SNAPSHOT_WINDOW = 4, /* parts sent and not answered */
     SNAPSHOT_SENDS_MAX = 2,
     SHARD_FETCHES_MAX = 8,
+    SHARD_REPAIRS_MAX = 64, /* damaged entries known at the same time */
     FETCH_ENTRIES_MAX = 64, /* asked for at once */
 };
 
@@ -88,6 +90,15 @@ struct momi_recent {
     uint64_t index;
     struct momi_buf *buf;
     uint64_t used; /* grows with each use: the oldest is replaced */
+};
+
+/* A damaged entry that the other replicas are asked for. */
+struct momi_repair {
+    uint64_t index; /* 0: free */
+    uint64_t asked_us;
+    uint64_t answered[2 * MOMI_REPLICAS_MAX]; /* replicas that do not have it either */
+    uint32_t answered_count;
+    bool is_lost; /* all of them have answered */
 };
 
 /* A snapshot being sent to one replica. */
@@ -142,14 +153,17 @@ struct momi_shard {
     struct momi_registry registry; /* shard 0 */
     uint8_t side;
     bool has_state;
-    bool is_damaged; /* D3: something of it could not be read; waits for a snapshot */
-    bool wants_turn; /* stopped at a bound of the turn: go on in the next, at once */
-    bool has_batch;  /* something of it is in this turn's batch besides Raft's */
-    bool is_parked;  /* R9: out of memory at `applied` */
+    bool is_damaged;  /* D3: its state could not be read; waits for a snapshot */
+    bool wants_turn;  /* stopped at a bound of the turn: go on in the next, at once */
+    bool has_batch;   /* something of it is in this turn's batch besides Raft's */
+    bool clears_side; /* `side` may hold remains, which go before it is used */
+    bool is_parked;   /* R9: out of memory at `applied` */
     uint64_t parked_until_us;
     uint64_t applied;
     uint64_t applied_term;
-    uint64_t restored_last; /* from 'l' */
+    struct momi_log_end restored_last; /* from 'l' */
+    uint64_t replay_to; /* the state is made again out of the log up to here */
+    uint64_t log_from;  /* entries are deleted from here on by the next checkpoint */
     /* Stamps (R8), while leading. */
     uint64_t elapsed_base_us;
     uint64_t elapsed_since_us;
@@ -169,6 +183,8 @@ struct momi_shard {
     uint32_t reads_count;
     struct momi_recent recent[SHARD_RECENT_MAX];
     uint64_t recent_used;
+    struct momi_repair repairs[SHARD_REPAIRS_MAX];
+    uint32_t repairs_end; /* those in use lie below */
     /* Checkpoint. */
     uint64_t checkpoint_applied;
     uint64_t checkpoint_log_bytes; /* applied since */
@@ -220,6 +236,7 @@ void momi_shard_restore_entry(struct momi_shard *shard, struct momi_slice key,
 void momi_shard_restore_record(struct momi_shard *shard, struct momi_slice key,
                                struct momi_slice value);
 void momi_shard_restored(struct momi_shard *shard);
+void momi_shard_start(struct momi_shard *shard); /* in the first step after it */
 
 /* shard_propose.c */
 void momi_shard_commands(struct momi_shard *shard, uint64_t node,
@@ -252,11 +269,29 @@ void momi_shard_read_done(struct momi_shard *shard, uint64_t token, int error,
                           struct momi_buf *buf);
 bool momi_shard_has_read(const struct momi_shard *shard, uint64_t token);
 void momi_shard_forget_recent(struct momi_shard *shard);
-/* E7: asks the other replicas for an entry that is damaged here, and writes an answer
- * back. */
+/* Remembers an entry read back; buf NULL: the store says that it does not exist. */
+void momi_shard_remember(struct momi_shard *shard, uint64_t index, struct momi_buf *buf);
+
+/* shard_repair.c (E7) */
+/* The entry could not be read: ask the other replicas for it. */
 void momi_shard_repair(struct momi_shard *shard, uint64_t index);
+/* One of them has sent it, */
 void momi_shard_repaired(struct momi_shard *shard, uint64_t index,
                          struct momi_slice bytes);
+/* or has answered for these indexes without it. */
+void momi_shard_repair_answered(struct momi_shard *shard, uint64_t replica,
+                                uint64_t first, uint64_t last);
+void momi_shard_repair_turn(struct momi_shard *shard);
+uint64_t momi_shard_repair_deadline(const struct momi_shard *shard);
+/* It cannot be read, and no whole copy has come yet; */
+bool momi_shard_is_damaged(const struct momi_shard *shard, uint64_t index);
+/* and no replica has one. */
+bool momi_shard_is_lost(const struct momi_shard *shard, uint64_t index);
+/* Part of the log, or alive: the store must have it. */
+bool momi_shard_needs(const struct momi_shard *shard, uint64_t index);
+/* Not something else that is known to stand in its place. */
+bool momi_shard_fits(const struct momi_shard *shard, uint64_t index,
+                     const struct momi_entry *entry);
 
 /* shard_checkpoint.c */
 void momi_shard_maybe_checkpoint(struct momi_shard *shard);

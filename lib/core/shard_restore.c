@@ -22,9 +22,8 @@ enum {
 struct found {
     struct momi_hard_state hard;
     struct momi_shard_header header;
-    uint64_t last_index;
+    struct momi_log_end last;
     bool has_header;
-    bool is_damaged;
 };
 
 static struct found *found_of(struct momi_core *core, uint32_t shard) {
@@ -47,25 +46,25 @@ static void node_item(struct momi_core *core, struct momi_slice key,
         return; /* the store's own, or peers' incarnations */
     }
     struct found *found = found_of(core, id);
-    struct momi_reader content = momi_reader(value);
+    bool is_sane = true;
     switch (letter) {
     case 'h':
-        found->is_damaged =
-            !momi_hard_state_decode(value, &found->hard) || found->is_damaged;
+        is_sane = momi_hard_state_decode(value, &found->hard);
         break;
     case 's':
         found->has_header = momi_shard_header_decode(value, &found->header);
-        found->is_damaged = !found->has_header || found->is_damaged;
+        is_sane = found->has_header;
         break;
     case 'l':
-        found->last_index = momi_get_u64(&content);
+        is_sane = momi_last_decode(value, &found->last.index, &found->last.term);
         break;
     case 't':
-        core->tombstones[id] = momi_get_u64(&content);
+        is_sane = momi_number_decode(value, &core->tombstones[id]);
         break;
     default:
         break;
     }
+    core->restore_refused = core->restore_refused || !is_sane;
 }
 
 static struct momi_shard *begin_shard(struct momi_core *core, uint32_t id) {
@@ -81,8 +80,8 @@ static struct momi_shard *begin_shard(struct momi_core *core, uint32_t id) {
     shard->applied = header->applied;
     shard->applied_term = header->applied_term;
     shard->checkpoint_applied = header->applied;
-    shard->restored_last = found->last_index;
-    shard->is_damaged = found->is_damaged;
+    shard->restored_last = found->last;
+    shard->log_from = header->first_index;
     struct momi_raft_start start = {
         .shard = id,
         .replica = header->replica,
@@ -123,69 +122,152 @@ void momi_shard_restore_record(struct momi_shard *shard, struct momi_slice key,
     shard->is_damaged = !ok || shard->is_damaged;
 }
 
+/* D3. The log cannot be read on from behind its end. Up to the checkpoint it is kept for
+ * slower replicas alone, and may as well begin behind it; its live messages are repaired
+ * when they are needed. What is missing behind the checkpoint has to come again from a
+ * leader: the log ends here, and counts in votes as long as it was. Nothing is deleted:
+ * what is left behind the damage goes when its place is taken. */
+static void break_log(struct momi_shard *shard) {
+    struct momi_log *log = &shard->raft.log;
+    uint64_t next = momi_log_last(log) + 1;
+    momi_trace(shard->core, "LOG_DAMAGED", shard->id, next, shard->restored_last.index);
+    shard->core->counters.damages_found++;
+    if (next <= shard->applied) {
+        momi_log_reset(log, shard->applied + 1, shard->applied_term);
+    } else {
+        shard->raft.cut_from = next;
+    }
+}
+
+static bool is_cut(const struct momi_shard *shard) { return shard->raft.cut_from != 0; }
+
+/* Of an entry that is part of the log now. */
+static void note_entry(struct momi_shard *shard, uint64_t index,
+                       const struct momi_entry *entry) {
+    if (entry->elapsed_us > shard->raft.elapsed_us) {
+        shard->raft.elapsed_us = entry->elapsed_us;
+    }
+    if (entry->wall_us > shard->raft.wall_us) {
+        shard->raft.wall_us = entry->wall_us;
+    }
+    struct momi_raft_config config;
+    if (entry->kind == MOMI_ENTRY_CONFIG && index > shard->applied &&
+        momi_raft_config_decode(entry->body, &config)) {
+        momi_raft_restore_config(&shard->raft, index, &config);
+    }
+}
+
 void momi_shard_restore_entry(struct momi_shard *shard, struct momi_slice key,
                               struct momi_slice value) {
     struct momi_reader in = momi_reader(key);
     (void)momi_get_be32(&in);
     uint64_t index = momi_get_be64(&in);
     struct momi_log *log = &shard->raft.log;
+    if (is_cut(shard) || index < log->first_index) {
+        return;
+    }
+    if (index != momi_log_last(log) + 1) {
+        break_log(shard);
+        if (is_cut(shard) || index != momi_log_last(log) + 1) {
+            return;
+        }
+    }
     struct momi_entry entry;
-    if (shard->is_damaged || index != momi_log_last(log) + 1 ||
-        index > shard->restored_last || !momi_entry_parse(value, &entry) ||
-        entry.kind == MOMI_ENTRY_HOLLOW) {
-        shard->is_damaged = index <= shard->restored_last || shard->is_damaged;
+    if (!momi_entry_parse(value, &entry) || entry.kind == MOMI_ENTRY_HOLLOW ||
+        entry.term < momi_log_term(log, index - 1)) {
+        break_log(shard);
         return;
     }
     struct momi_buf *buf = momi_buf_copy(value);
     if (buf == NULL || !momi_log_reserve(log, 1)) {
         momi_buf_release(buf);
-        shard->is_damaged =
-            true; /* as good as unreadable: the replica waits for its peers */
+        shard->is_damaged = true;     /* as good as unreadable: it waits for its peers, */
+        shard->raft.cut_from = index; /* with nothing behind it */
         return;
     }
     momi_log_append(log, entry.term, buf, (uint32_t)value.size);
     momi_buf_release(buf);
     momi_log_evict(log, index, RESTORE_CACHE_BYTES);
-    if (entry.elapsed_us > shard->raft.elapsed_us) {
-        shard->raft.elapsed_us = entry.elapsed_us;
-    }
-    if (entry.wall_us > shard->raft.wall_us) {
-        shard->raft.wall_us = entry.wall_us;
-    }
-    struct momi_raft_config config;
-    if (entry.kind == MOMI_ENTRY_CONFIG && index > shard->applied &&
-        momi_raft_config_decode(entry.body, &config)) {
-        momi_raft_restore_config(&shard->raft, index, &config);
-    }
+    note_entry(shard, index, &entry);
 }
 
-/* D3: a shard whose state or log cannot be read whole starts again as an empty replica
- * that neither votes nor leads until its peers have made it whole. */
-static void start_empty(struct momi_shard *shard) {
-    struct momi_core *core = shard->core;
-    momi_trace(core, "SHARD_DAMAGED", shard->id, shard->replica, shard->applied);
+static void forget_state(struct momi_shard *shard) {
     if (shard->is_registry) {
         momi_registry_free(&shard->registry);
         momi_registry_init(&shard->registry);
     } else {
         momi_shard_free_machine(shard->machine);
-        shard->machine = momi_shard_new_machine(core, shard->id);
+        shard->machine = momi_shard_new_machine(shard->core, shard->id);
         MOMI_ASSERT(shard->machine !=
                     NULL); /* start-up: there is nothing to go on with */
     }
-    shard->has_state = false;
     shard->applied = 0;
     shard->applied_term = 0;
     shard->checkpoint_applied = 0;
+    shard->core->counters.damages_found++;
+}
+
+/* D3: a log that reaches back to the first entry is the state. It goes to the other side,
+ * since what remains of the damaged one is not to be mixed with it. */
+static void replay(struct momi_shard *shard) {
+    momi_trace(shard->core, "STATE_REPLAYED", shard->id, shard->replica, shard->applied);
+    shard->replay_to = shard->applied;
+    shard->side = shard->side == 0 ? 1 : 0;
+    shard->clears_side = true;
+    shard->is_damaged = false;
+    forget_state(shard);
+}
+
+/* D3: a shard whose state cannot be read starts again without one, and does not lead
+ * until its peers have made it whole. The store keeps what it has until then. */
+static void start_empty(struct momi_shard *shard) {
+    momi_trace(shard->core, "STATE_DAMAGED", shard->id, shard->replica, shard->applied);
+    forget_state(shard);
+    shard->has_state = false;
     shard->raft.can_vote = false;
     shard->raft.commit = 0;
+    shard->raft.cut_from = 0;
+    shard->raft.missing = shard->restored_last;
     momi_log_reset(&shard->raft.log, 1, 0);
 }
 
-void momi_shard_restored(struct momi_shard *shard) {
-    if (!shard->is_damaged && momi_log_last(&shard->raft.log) < shard->restored_last) {
-        shard->is_damaged = true; /* the end of the log is missing */
+static bool is_whole_log(const struct momi_shard *shard) {
+    const struct momi_log *log = &shard->raft.log;
+    return !is_cut(shard) && log->first_index == 1 &&
+           momi_log_last(log) >= shard->applied &&
+           momi_log_last(log) == shard->restored_last.index;
+}
+
+/* The end of the log, as far as it was found, against the record of it. */
+static void check_end(struct momi_shard *shard) {
+    struct momi_log *log = &shard->raft.log;
+    if (momi_log_last(log) < shard->applied) {
+        break_log(shard); /* nothing was found up to the checkpoint */
     }
+    struct momi_log_end last = shard->restored_last;
+    if (last.index > momi_log_last(log)) {
+        shard->raft.missing = last;
+        if (!is_cut(shard)) {
+            break_log(shard);
+        }
+    }
+}
+
+void momi_shard_start(struct momi_shard *shard) {
+    struct momi_core *core = shard->core;
+    if (shard->clears_side) {
+        shard->clears_side = false;
+        momi_batch_clear_side(&core->effects->batch, shard->id, shard->side);
+        shard->has_batch = true;
+    }
+    if (shard->is_damaged || shard->replay_to != 0 || shard->raft.missing.index != 0) {
+        momi_core_notice(core, MOMI_NOTICE_DAMAGED, shard->id, core->config.node,
+                         shard->replay_to != 0 ? "made again out of the log"
+                                               : "waits for a leader");
+    }
+}
+
+void momi_shard_restored(struct momi_shard *shard) {
     if (!shard->is_damaged && shard->has_state) {
         bool ok = shard->is_registry
                       ? momi_registry_loaded(&shard->registry, shard->applied,
@@ -194,8 +276,12 @@ void momi_shard_restored(struct momi_shard *shard) {
                                             shard->applied_term);
         shard->is_damaged = !ok;
     }
-    if (shard->is_damaged) {
+    if (shard->is_damaged && is_whole_log(shard)) {
+        replay(shard);
+    } else if (shard->is_damaged) {
         start_empty(shard);
+    } else if (shard->has_state) {
+        check_end(shard);
     }
     uint64_t elapsed_us =
         shard->is_registry ? shard->registry.elapsed_us : shard->machine->elapsed_us;
@@ -252,8 +338,8 @@ bool momi_core_restore_next(struct momi_core *core, struct momi_restore_range *r
         return true;
     case STAGE_LOG:
         shard = core->shards[core->restore_shard];
-        from = momi_key_entry(core->restore_shard, shard->raft.log.first_index);
-        to = momi_key_entry(core->restore_shard, shard->restored_last + 1);
+        from = momi_key_entry(core->restore_shard, momi_log_last(&shard->raft.log) + 1);
+        to = momi_key_entry(core->restore_shard, shard->restored_last.index + 1);
         set_range(core, range, MOMI_FAMILY_LOG, &from, &to);
         core->restore_stage = STAGE_STATE;
         return true;
@@ -302,7 +388,27 @@ void momi_core_restore_item(struct momi_core *core, struct momi_slice key,
 }
 
 void momi_core_restore_damaged(struct momi_core *core) {
-    if (core->restore_stage == STAGE_LOG || core->restore_stage == STAGE_STATE) {
+    struct momi_shard *shard;
+    switch (core->restore_stage) {
+    case STAGE_FIND:
+        core->restore_refused = true;
+        break;
+    case STAGE_LOG:
         core->shards[core->restore_shard]->is_damaged = true;
+        break;
+    case STAGE_STATE:
+        shard = core->shards[core->restore_shard];
+        if (!is_cut(shard)) {
+            break_log(shard);
+            /* Once more, from behind the checkpoint. */
+            core->restore_stage = is_cut(shard) ? STAGE_STATE : STAGE_LOG;
+        }
+        break;
+    default:
+        break;
     }
+}
+
+bool momi_core_restore_is_refused(const struct momi_core *core) {
+    return core->restore_refused;
 }

@@ -229,6 +229,7 @@ void momi_shard_snapshot_entries(struct momi_shard *shard, uint64_t node,
     bool is_install = receive->is_on && receive->is_loaded && !shard->is_registry &&
                       receive->id == frame->counter && receive->from_node == node;
     momi_trace(shard->core, "ENTRIES", shard->id, frame->index, frame->number);
+    bool is_repair = !is_install && frame->counter == 0;
     struct momi_reader in = momi_reader(frame->payload);
     for (uint32_t i = 0; i < frame->count; i++) {
         uint32_t size = momi_get_u32(&in);
@@ -242,9 +243,13 @@ void momi_shard_snapshot_entries(struct momi_shard *shard, uint64_t node,
         }
         if (is_install) {
             take_entry(shard, index, bytes);
-        } else if (frame->counter == 0) {
+        } else if (is_repair) {
             momi_shard_repaired(shard, index, bytes);
         }
+    }
+    if (is_repair) {
+        momi_shard_repair_answered(shard, frame->from_replica, frame->index,
+                                   frame->number);
     }
     if (is_install && frame->index <= receive->fetch_next &&
         frame->number >= receive->fetch_next) {
@@ -306,6 +311,7 @@ static void install(struct momi_shard *shard) {
     momi_shard_forget_recent(shard);
     momi_raft_install(&shard->raft, header->applied, header->applied_term,
                       &header->config, header->config_index, core->effects);
+    shard->log_from = shard->raft.log.first_index;
     momi_shard_write_header(shard, MOMI_SYNC_NEEDED);
     momi_shard_raft_changed(shard);
     core->counters.snapshots_installed++;

@@ -215,12 +215,9 @@ void momi_shard_fetch(struct momi_shard *shard, uint64_t node,
     }
 }
 
-/* Whether the entry is ours to give: part of the log, or alive. */
+/* Whether the entry is ours to give: part of the log, or alive, and whole. */
 static bool is_held(const struct momi_shard *shard, uint64_t index) {
-    struct momi_live_entry live;
-    bool is_in_log = index >= shard->raft.log.first_index && index <= shard->applied;
-    return is_in_log ||
-           (!shard->is_registry && momi_live_find(shard->machine->live, index, &live));
+    return momi_shard_needs(shard, index) && !momi_shard_is_damaged(shard, index);
 }
 
 /* False: something has to be read first. */

@@ -40,6 +40,9 @@ static void fill_core(const mom_node *node, mom_metrics *metrics) {
     metrics->snapshots_installed_count = core->snapshots_installed;
     metrics->sessions_opened_count = core->sessions_opened;
     metrics->sessions_expired_count = core->sessions_expired;
+    metrics->entries_repaired_count = core->entries_repaired;
+    metrics->entries_lost_count = core->entries_lost;
+    metrics->damages_count = core->damages_found;
     metrics->frames_dropped_count = core->frames_dropped + node->peers.frames_dropped;
 }
 

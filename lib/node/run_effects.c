@@ -151,6 +151,9 @@ static void notice(mom_node *node, const struct momi_effect *effect) {
         [MOMI_NOTICE_REFUSED] = {MOM_LOG_WARNING, "MOM-REFUSED", "a peer was refused"},
         [MOMI_NOTICE_TWO_COPIES] = {MOM_LOG_WARNING, "MOM-TWO-COPIES",
                                     "losing either of two nodes stops service"},
+        [MOMI_NOTICE_DAMAGED] = {MOM_LOG_WARNING, "MOM-DAMAGED",
+                                 "a copy is damaged, and is repaired from the others"},
+        [MOMI_NOTICE_LOST] = {MOM_LOG_ERROR, "MOM-LOST", "data is lost"},
     };
     size_t at = (size_t)effect->notice;
     if (effect->notice == MOMI_NOTICE_STORE_FAILED) {

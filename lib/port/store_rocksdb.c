@@ -280,6 +280,21 @@ static int refuse(struct momi_store_report *report, char *text) {
     return fail("opening the database", text);
 }
 
+/* D3: votes and the ends of logs are promises. When some of them cannot be read, it is
+ * not known which: all of them count as lost. */
+static int read_promises(struct rocks *rocks) {
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(
+        rocks->db, rocks->read_options, rocks->handles[MOMI_FAMILY_NODE]);
+    rocksdb_iter_seek_to_first(iterator);
+    while (rocksdb_iter_valid(iterator)) {
+        rocksdb_iter_next(iterator);
+    }
+    char *text = NULL;
+    rocksdb_iter_get_error(iterator, &text);
+    rocksdb_iter_destroy(iterator);
+    return text == NULL ? 0 : fail("reading what was promised", text);
+}
+
 /* D2: look without changing anything. */
 static int probe(struct rocks *rocks, struct momi_store_report *report) {
     char *text = NULL;
@@ -287,6 +302,9 @@ static int probe(struct rocks *rocks, struct momi_store_report *report) {
         return refuse(report, text);
     }
     int error = read_number(rocks, &report->number);
+    if (error == 0) {
+        error = read_promises(rocks);
+    }
     close_database(rocks);
     if (error == MOM_CORRUPT) {
         report->found = MOMI_STORE_LOST_PROMISES;

@@ -32,6 +32,7 @@ static struct {
     uint32_t shards_count; /* 0: the map is not known */
     bool is_member;
     uint64_t leaders[MOMI_SHARDS_MAX + 1];
+    bool is_damaged[MOMI_SHARDS_MAX + 1]; /* every copy */
     bool is_up[FAKE_NODES_MAX];
     bool has_room[FAKE_NODES_MAX];
     uint32_t losses; /* calls of momi_mesh_leader_lost */
@@ -83,6 +84,10 @@ void momi_mesh_leader_lost(struct momi_core *core, uint32_t shard, uint64_t node
     if (fake.forgets && fake.leaders[shard] == node) {
         fake.leaders[shard] = 0;
     }
+}
+bool momi_mesh_is_damaged(const struct momi_core *core, uint32_t shard) {
+    (void)core;
+    return fake.is_damaged[shard];
 }
 uint32_t momi_mesh_shards_count(const struct momi_core *core) {
     (void)core;

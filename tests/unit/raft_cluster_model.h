@@ -161,8 +161,8 @@ static inline struct disk_op disk_op_of(const struct momi_batch_view *view) {
     } else {
         CHECK_EQ(letter, 'l');
         op.kind = OP_LAST;
-        CHECK_EQ(view->value.size, 8);
-        op.index = momi_load_le64(view->value.data);
+        uint64_t term = 0;
+        CHECK(momi_last_decode(view->value, &op.index, &term));
     }
     return op;
 }

@@ -99,7 +99,7 @@ static void values_come_back(void **state) {
     struct momi_shard_header header = sample_header();
     momi_batch_put_hard(&batch, 3, &hard);
     momi_batch_put_header(&batch, 3, &header);
-    momi_batch_put_last(&batch, 3, 77);
+    momi_batch_put_last(&batch, 3, 76, 77);
     momi_batch_put_removed(&batch, 3, 78);
     momi_batch_put_peer(&batch, 4, 79);
     CHECK(!batch.failed);
@@ -128,7 +128,14 @@ static void values_come_back(void **state) {
         CHECK(momi_slice_equal(view.key, momi_key_slice(&key)));
         CHECK_EQ(view.family, MOMI_FAMILY_NODE);
     }
-    for (size_t index = 2; index < 5; index++) {
+    uint64_t last_index = 0;
+    uint64_t last_term = 0;
+    struct momi_slice last = momi_batch_at(&batch, 2).value;
+    CHECK(momi_last_decode(last, &last_index, &last_term));
+    CHECK_EQ(last_index, 76);
+    CHECK_EQ(last_term, 77);
+    CHECK(!momi_last_decode(momi_slice(last.data, 8), &last_index, &last_term));
+    for (size_t index = 3; index < 5; index++) {
         uint64_t number;
         CHECK(momi_number_decode(momi_batch_at(&batch, index).value, &number));
         CHECK_EQ(number, 75 + index);

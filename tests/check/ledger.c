@@ -394,7 +394,9 @@ static void published(const struct check_step *step) {
     message->outcome = step->outcome;
     if (step->outcome == CHECK_OUTCOME_OK) {
         message->known = message->known == 0 ? step->number : message->known;
-        message->sequence = step->record->sequence;
+        if (step->record->sequence != 0) { /* not every call is told it */
+            message->sequence = step->record->sequence;
+        }
     }
 }
 

@@ -267,6 +267,13 @@ static void order_flags_what_is_out_of_order(void **state) {
 
 static void order_passes_what_is_legal(void **state) {
     (void)state;
+    /* It comes to two subscriptions, before and after its publisher knows, who is not
+     * told the number. */
+    must_pass("1 call create op=9 stream=t\n"
+              "1 call publish op=1 stream=t pub=1 msg=0\n"
+              "1 saw deliver stream=t sub=s consumer=1 pub=1 msg=0 seq=7 n=1\n"
+              "1 done publish op=1 result=OK\n"
+              "1 saw deliver stream=t sub=u consumer=2 pub=1 msg=0 seq=7 n=1\n");
     /* Another life of the publisher. */
     must_pass("1 call create op=9 stream=q\n"
               "1 call publish op=1 stream=q pub=1 msg=0 life=1\n"
@@ -630,6 +637,27 @@ static void counts_say_what_was_checked(void **state) {
     drop(&made);
 }
 
+static void count_not_drained(const char *checker, const char *what, uint64_t count,
+                              void *user) {
+    (void)checker;
+    uint64_t *found = user;
+    *found += strcmp(what, "groups not drained") == 0 ? count : 0;
+}
+
+static void a_topic_is_drained_with_its_subscriptions(void **state) {
+    (void)state;
+    struct made made;
+    uint64_t not_drained = 0;
+    make(&made, TOPIC("#", "new") TOPIC_TAKE(1) TOPIC_DRAINED);
+    check_judge_counts(made.judge, count_not_drained, &not_drained);
+    CHECK_EQ(not_drained, 0);
+    drop(&made);
+    make(&made, TOPIC("#", "new") TOPIC_TAKE(1));
+    check_judge_counts(made.judge, count_not_drained, &not_drained);
+    CHECK_EQ(not_drained, 1);
+    drop(&made);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(total_queue_flags_loss),
@@ -655,6 +683,7 @@ int main(void) {
         TEST(states_must_be_equal),
         TEST(a_history_must_be_one),
         TEST(counts_say_what_was_checked),
+        TEST(a_topic_is_drained_with_its_subscriptions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

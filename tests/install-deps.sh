@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(gcc g++ cmake ninja-build pkg-config python3 protobuf-c-compiler
-    libprotobuf-c-dev libnng-dev librocksdb-dev libsodium-dev libcmocka-dev)
+    libprotobuf-c-dev libnng-dev librocksdb-dev libsodium-dev libcmocka-dev iproute2)
 
 missing=()
 for package in "${packages[@]}"; do
@@ -18,6 +18,7 @@ still=()
 for package in "${missing[@]}"; do
     case $package in
     gcc | g++ | cmake | python3 | pkg-config) command -v "$package" >/dev/null && continue ;;
+    iproute2) command -v ip >/dev/null && continue ;;
     ninja-build) command -v ninja >/dev/null && continue ;;
     protobuf-c-compiler) command -v protoc-c >/dev/null && continue ;;
     esac

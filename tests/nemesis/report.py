@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gaps in service, from the histories of the workers.
+
+A gap is the time between one acknowledged publish and the next, by any producer; or to
+one stream, the worst of them, which is longer, since each stream has a leader of its own;
+or between deliveries, to any consumer. A gap belongs to every fault that lasted during a
+part of it.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from faults import KINDS, Fault
+
+NS = 1_000_000_000
+
+
+@dataclass
+class Service:
+    """Moments at which there was service, ascending."""
+
+    acknowledged_ns: list[int]
+    delivered_ns: list[int]
+    streams_ns: dict[str, list[int]]
+    results: dict[str, int]
+
+    @staticmethod
+    def read(paths: Iterable[Path]) -> Service:
+        service = Service([], [], {}, {})
+        for path in paths:
+            service._add(path)
+        for moments in (service.acknowledged_ns, service.delivered_ns,
+                        *service.streams_ns.values()):
+            moments.sort()
+        return service
+
+    def _add(self, path: Path) -> None:
+        stream = ""  # of this producer; it has only one
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                words = line.split()
+                if len(words) < 4 or not line.endswith("\n"):
+                    continue
+                at, _, phase, kind = words[:4]
+                fields = dict(word.split("=", 1) for word in words[4:])
+                if kind == "publish" and phase == "call":
+                    stream = fields["stream"]
+                elif kind == "publish" and phase == "done":
+                    result = fields["result"]
+                    self.results[result] = self.results.get(result, 0) + 1
+                    if result == "OK":
+                        self.acknowledged_ns.append(int(at))
+                        self.streams_ns.setdefault(stream, []).append(int(at))
+                elif kind == "deliver":
+                    self.delivered_ns.append(int(at))
+
+
+def _longest_gap(moments: list[int], begin: int, end: int) -> float:
+    """The longest gap that overlaps this time, in seconds."""
+    longest = 0
+    for before, after in zip(moments, moments[1:]):
+        if after >= begin and before <= end:
+            longest = max(longest, after - before)
+    return longest / NS
+
+
+def _next_after(moments: list[int], at: int) -> float:
+    return next((moment - at for moment in moments if moment >= at), 0) / NS
+
+
+@dataclass
+class Row:
+    times: int = 0
+    lasted: float = 0.0
+    no_acknowledgement: float = 0.0
+    no_stream: float = 0.0
+    no_delivery: float = 0.0
+    after_end: float = 0.0
+
+    def add(self, fault: Fault, service: Service) -> None:
+        begin, end = fault.begin_ns, fault.end_ns
+        self.times += 1
+        self.lasted = max(self.lasted, (end - begin) / NS)
+        self.no_acknowledgement = max(
+            self.no_acknowledgement, _longest_gap(service.acknowledged_ns, begin, end))
+        self.no_stream = max([self.no_stream, *(
+            _longest_gap(moments, begin, end)
+            for moments in service.streams_ns.values())])
+        self.no_delivery = max(
+            self.no_delivery, _longest_gap(service.delivered_ns, begin, end))
+        self.after_end = max(self.after_end, _next_after(service.acknowledged_ns, end))
+
+    def also(self, other: Row) -> None:
+        """The worst of both."""
+        self.times += other.times
+        for name in ("lasted", "no_acknowledgement", "no_stream", "no_delivery",
+                     "after_end"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+
+
+@dataclass
+class Result:
+    """What a run leaves for the table of a campaign."""
+
+    seed: int
+    stores: int
+    form: str
+    faults: int
+    results: dict[str, int]
+    deliveries: int
+    violations: list[str]
+    not_run: dict[str, str]
+    rows: dict[str, Row]
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @staticmethod
+    def load(path: Path) -> Result:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        rows = {kind: Row(**row) for kind, row in fields.pop("rows").items()}
+        return Result(rows=rows, **fields)
+
+
+def rows_of(faults: list[Fault], service: Service) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for fault in faults:
+        rows.setdefault(fault.kind, Row()).add(fault, service)
+    return rows
+
+
+HEAD = """\
+                             longest time without                    until the first
+                             an acknowledged publish     a delivery  acknowledged publish
+fault          times longest by anyone   to one stream   to anyone   after its end"""
+
+
+def table(rows: dict[str, Row], not_run: dict[str, str]) -> str:
+    lines = [HEAD]
+    for kind in KINDS:
+        if kind in rows:
+            row = rows[kind]
+            lines.append(f"{kind:14} {row.times:5d} {row.lasted:5.1f} s "
+                         f"{row.no_acknowledgement:7.2f} s {row.no_stream:11.2f} s "
+                         f"{row.no_delivery:11.2f} s {row.after_end:13.2f} s")
+    lines += [f"{kind:14} NOT RUN: {reason}" for kind, reason in not_run.items()]
+    return "\n".join(lines)

@@ -26,8 +26,8 @@ Rules for all of it:
   mom.UnknownOutcome means: it was not done, now or later.
 - Objects may be used by any number of threads, also while one closes them; a message
   belongs to one at a time.
-- A child made by fork must open its own node: what its parent opened is mom.Closed there.
-- For rates use send_many, publish_many, and Consumer.batches.
+- A child made by fork must open its own node: what its parent opened is mom.Closed
+there. - For rates use send_many, publish_many, and Consumer.batches.
 
 `mom.aio` has the same for asyncio. `python -m mom` is a demonstration.
 """
@@ -46,7 +46,24 @@ from .node import Node, open
 from .streams import Queue, Subscription, Topic
 
 __all__ = [
-    "Batch", "Consumer", "DEFAULT_TIMEOUT", "Message", "Node", "NodeInfo", "Queue",
-    "Receipt", "Reject", "ShardInfo", "Status", "StreamInfo", "Subscription", "Topic",
-    "__version__", "library_path", "library_version", "open", "use_library",
-] + errors.__all__
+    "Batch",
+    "Consumer",
+    "DEFAULT_TIMEOUT",
+    "Message",
+    "Node",
+    "NodeInfo",
+    "Queue",
+    "Receipt",
+    "Reject",
+    "ShardInfo",
+    "Status",
+    "StreamInfo",
+    "Subscription",
+    "Topic",
+    "__version__",
+    "library_path",
+    "library_version",
+    "open",
+    "use_library",
+]
+__all__ += errors.__all__

@@ -64,8 +64,8 @@ def _option_text(value: object) -> str:
 class Options:
     """Options of the C library, made by name: no struct of theirs is known here.
 
-    `kind` is "options", "stream_options", ...; values of None are left at their default.
-    The object itself is passed to C, which keeps it for the call.
+    `kind` is "options", "stream_options", ...; values of None are left at their
+    default. The object itself is passed to C, which keeps it for the call.
     """
 
     __slots__ = ("_as_parameter_", "_free", "_set")
@@ -84,7 +84,11 @@ class Options:
 
     def set(self, name: str, value: str) -> None:
         """One option, as text."""
-        check(self._set(self._as_parameter_, name_bytes(name, "option"), name_bytes(value, name)))
+        check(
+            self._set(
+                self._as_parameter_, name_bytes(name, "option"), name_bytes(value, name)
+            )
+        )
 
     def __del__(self) -> None:
         if self._as_parameter_:

@@ -11,12 +11,27 @@ Each function is one line: result, then arguments, a letter each.
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_bool, c_char, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    c_bool,
+    c_char,
+    c_char_p,
+    c_int,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any, Dict, List
 
 LETTERS: Dict[str, Any] = {
-    "v": None, "i": c_int, "b": c_bool, "u": c_uint32, "q": c_uint64, "z": c_size_t,
-    "t": c_char_p, "p": c_void_p,
+    "v": None,
+    "i": c_int,
+    "b": c_bool,
+    "u": c_uint32,
+    "q": c_uint64,
+    "z": c_size_t,
+    "t": c_char_p,
+    "p": c_void_p,
 }
 
 FUNCTIONS: Dict[str, str] = {
@@ -196,7 +211,8 @@ class HeaderView(ctypes.Structure):
 
 
 class MessageView(ctypes.Structure):
-    """mom_message_view: words of 64 bits, so that many are read as one array of them."""
+    """mom_message_view: words of 64 bits, so that many are read as one array of
+    them."""
 
     _fields_ = [
         ("body", c_void_p),
@@ -296,8 +312,16 @@ class ShardInfo(ctypes.Structure):
 
 STRUCTS: Dict[str, Any] = {
     kind.__doc__.split(":")[0]: kind
-    for kind in (Slice, Completion, HeaderView, MessageView, StreamInfo, MeshInfo, NodeInfo,
-                 ShardInfo)
+    for kind in (
+        Slice,
+        Completion,
+        HeaderView,
+        MessageView,
+        StreamInfo,
+        MeshInfo,
+        NodeInfo,
+        ShardInfo,
+    )
     if kind.__doc__ is not None
 }
 

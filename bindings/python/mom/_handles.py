@@ -58,8 +58,16 @@ def closed_by_fork() -> Closed:
 class CompletionQueue:
     """A mom_completions; used by one thread at a time."""
 
-    __slots__ = ("lib", "pointer", "fd", "_poll", "_list", "_count", "_generation",
-                 "__weakref__")
+    __slots__ = (
+        "lib",
+        "pointer",
+        "fd",
+        "_poll",
+        "_list",
+        "_count",
+        "_generation",
+        "__weakref__",
+    )
 
     def __init__(self, node: int) -> None:
         self.lib = library()
@@ -79,14 +87,19 @@ class CompletionQueue:
         if self.pointer is None:
             raise Closed("closed")
         error = self.lib.mom_completions_wait(
-            self.pointer, self._list, COLLECT_MAX, ctypes.byref(self._count), 0)
+            self.pointer, self._list, COLLECT_MAX, ctypes.byref(self._count), 0
+        )
         if error == -CLOSED:
             raise error_of(error)
         if error != 0:
             return []
-        return [(done.user or 0, Completed(done.error, done.synced_copies, done.sequence,
-                                           done.count))
-                for done in self._list[: self._count.value]]
+        return [
+            (
+                done.user or 0,
+                Completed(done.error, done.synced_copies, done.sequence, done.count),
+            )
+            for done in self._list[: self._count.value]
+        ]
 
     def wait(self, timeout_ms: Optional[int]) -> Optional[Completed]:
         """The next completion; None when the time is up. Ends with Ctrl-C."""
@@ -191,7 +204,9 @@ class NodeHandle:
         pause, spent = threading.Event(), 0.0
         step = 0.001
         error = -FULL
-        while error == -FULL and (operation.timeout is None or spent < operation.timeout):
+        while error == -FULL and (
+            operation.timeout is None or spent < operation.timeout
+        ):
             pause.wait(step)
             spent += step
             step = min(2 * step, 0.05)
@@ -230,8 +245,13 @@ class NodeHandle:
 class ConsumerHandle:
     """A mom_consumer, shared by the threads that receive from it."""
 
-    def __init__(self, node: NodeHandle, names: Tuple[bytes, ...], options: Options,
-                 timeout_ms: int) -> None:
+    def __init__(
+        self,
+        node: NodeHandle,
+        names: Tuple[bytes, ...],
+        options: Options,
+        timeout_ms: int,
+    ) -> None:
         self.lib = library()
         self.node = node
         self.pointer: Optional[int] = None
@@ -240,10 +260,15 @@ class ConsumerHandle:
         self._calls_count = 0
         self._is_closing = False
         out = ctypes.c_void_p()
-        call = self.lib.mom_queue_consumer if len(names) == 1 else (
-            self.lib.mom_subscription_consumer)
-        check(call(node.node(), *names, options, timeout_ms, ctypes.byref(out)),
-              f'"{names[0].decode()}"')
+        call = (
+            self.lib.mom_queue_consumer
+            if len(names) == 1
+            else (self.lib.mom_subscription_consumer)
+        )
+        check(
+            call(node.node(), *names, options, timeout_ms, ctypes.byref(out)),
+            f'"{names[0].decode()}"',
+        )
         self.pointer = out.value
 
     def __enter__(self) -> int:
@@ -268,8 +293,9 @@ class ConsumerHandle:
         messages = (ctypes.c_void_p * maximum)()
         count = ctypes.c_size_t()
         with self as pointer:
-            error = self.lib.mom_receive_ready(pointer, messages, maximum,
-                                               ctypes.byref(count))
+            error = self.lib.mom_receive_ready(
+                pointer, messages, maximum, ctypes.byref(count)
+            )
         if error == -EMPTY:
             return None
         check(error)
@@ -283,16 +309,21 @@ class ConsumerHandle:
         messages = (ctypes.c_void_p * maximum)()
         count = ctypes.c_size_t()
         with self as pointer:
-            check(self.lib.mom_receive_many(pointer, messages, maximum,
-                                            ctypes.byref(count), 0))
+            check(
+                self.lib.mom_receive_many(
+                    pointer, messages, maximum, ctypes.byref(count), 0
+                )
+            )
         return messages, count.value
 
     def flush(self, timeout: Optional[float], timeout_ms: int) -> "Submitted[None]":
         """Everything settled so far is committed."""
+
         def start(queue: int, user: int) -> int:
             with self as pointer:
-                return int(self.lib.mom_consumer_flush_submit(pointer, timeout_ms, queue,
-                                                              user))
+                return int(
+                    self.lib.mom_consumer_flush_submit(pointer, timeout_ms, queue, user)
+                )
 
         return Submitted(start, "settling", timeout, lambda _: None)
 
@@ -314,22 +345,27 @@ class ConsumerHandle:
         check(self.lib.mom_consumer_close(self.pointer, timeout_ms))
 
     def __del__(self) -> None:
-        if (getattr(self, "pointer", None) is None or self._is_closing
-                or self._generation != generation):
+        if (
+            getattr(self, "pointer", None) is None
+            or self._is_closing
+            or self._generation != generation
+        ):
             return
         self._is_closing = True
         lib, pointer = self.lib, self.pointer
         _log.outside_callbacks(lambda: lib.mom_consumer_close(pointer, 0))
 
 
-def open_node(values: Mapping[str, object],
-              log: Optional[Callable[..., None]]) -> NodeHandle:
+def open_node(
+    values: Mapping[str, object], log: Optional[Callable[..., None]]
+) -> NodeHandle:
     """Opens a node on this thread; `values` by the names of mom_options."""
     return NodeHandle(Options("options", values), log)
 
 
-def open_in_helper(values: Mapping[str, object],
-                   log: Optional[Callable[..., None]]) -> NodeHandle:
+def open_in_helper(
+    values: Mapping[str, object], log: Optional[Callable[..., None]]
+) -> NodeHandle:
     """The same so that Ctrl-C ends the wait: a node that comes then is closed again."""
     future = _helpers.submit(lambda: open_node(values, log))
     try:

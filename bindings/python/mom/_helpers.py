@@ -2,8 +2,8 @@
 """A few threads for the calls that have no `_submit` form: opening, closing, asking.
 
 The main thread does not wait inside of C for those, since a signal could not end the
-wait; event loops do not either. The threads are daemons and shared by all nodes. What is
-handed in is never lost: somebody who gave up waiting leaves it to run to its end.
+wait; event loops do not either. The threads are daemons and shared by all nodes. What
+is handed in is never lost: somebody who gave up waiting leaves it to run to its end.
 """
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finding and loading libmom.so, once, when it is first needed.
 
-In this order: the path given to `use_library`, the environment variable MOM_LIBRARY, the
+In this order: the path given to `use_library`, the environment variable MOM_LIBRARY,
+the
 library that a wheel carries in `mom/_lib`, the build of the checkout that this package
 lies in, and the system's.
 """
@@ -84,8 +85,8 @@ def _open() -> Any:
             continue
         return _checked(lib, path)
     raise LibraryNotFound(
-        "libmom.so cannot be loaded. Build it (cmake -B build -G Ninja && ninja -C build) "
-        "or install it, or name it in the environment variable MOM_LIBRARY. Tried: "
+        "libmom.so cannot be loaded. Build it (cmake -B build -G Ninja && "
+        "ninja -C build) or install it, or name it in the environment variable MOM_LIBRARY. Tried: "
         + "; ".join(tried)
     )
 
@@ -106,7 +107,8 @@ def _candidates() -> List[Tuple[str, str]]:
 
 
 def _checked(lib: ctypes.CDLL, path: str) -> Any:
-    """Declares the functions, if the versions fit: before 1.0 the second number counts."""
+    """Declares the functions, if the versions fit: before 1.0 the second number
+    counts."""
     from .errors import LibraryNotFound, VersionMismatch
 
     try:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Log lines of the library, which come on its own threads.
 
-Such a thread may not call the library. Python code that runs there may happen to collect
+Such a thread may not call the library. Python code that runs there may happen to
+collect
 garbage, and finalizers of handles do call it: they ask `outside_callbacks` for a thread
 where they may.
 """
@@ -29,14 +30,16 @@ def outside_callbacks(function: Callable[[], Any]) -> None:
 
 def to_logger(logger: logging.Logger) -> Callable[[int, str, str, str], None]:
     """A log function for a logger of the standard library."""
+
     def log(level: int, ident: str, group: str, message: str) -> None:
         logger.log(level, "%s %s: %s", ident, group, message)
 
     return log
 
 
-def attach(lib: Any, options: Options,
-           log: Optional[Callable[[int, str, str, str], None]]) -> List[Any]:
+def attach(
+    lib: Any, options: Options, log: Optional[Callable[[int, str, str, str], None]]
+) -> List[Any]:
     """Sets it among the options; what is returned must live as long as the node."""
     if log is None:
         return []
@@ -46,8 +49,12 @@ def attach(lib: Any, options: Options,
         thread = threading.get_ident()
         _inside.add(thread)
         try:
-            write(LEVELS.get(level, logging.ERROR), ident.decode("utf-8", "replace"),
-                group.decode("utf-8", "replace"), message.decode("utf-8", "replace"))
+            write(
+                LEVELS.get(level, logging.ERROR),
+                ident.decode("utf-8", "replace"),
+                group.decode("utf-8", "replace"),
+                message.decode("utf-8", "replace"),
+            )
         finally:
             _inside.discard(thread)
 

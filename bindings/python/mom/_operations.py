@@ -12,7 +12,15 @@ import ctypes
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import (
-    Any, Callable, Generic, Iterable, List, NamedTuple, Optional, Sequence, TypeVar,
+    Any,
+    Callable,
+    Generic,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    TypeVar,
     Union,
 )
 
@@ -49,12 +57,18 @@ class Completed(NamedTuple):
 
 
 class Submitted(Generic[T]):
-    """`start(completions, user)` answers as the C function; `finish` makes the result."""
+    """`start(completions, user)` answers as the C function; `finish` makes the
+    result."""
 
     __slots__ = ("start", "finish", "what", "timeout")
 
-    def __init__(self, start: Callable[[int, int], int], what: str, timeout: Timeout,
-                 finish: Callable[[Completed], T]) -> None:
+    def __init__(
+        self,
+        start: Callable[[int, int], int],
+        what: str,
+        timeout: Timeout,
+        finish: Callable[[Completed], T],
+    ) -> None:
         self.start = start
         self.finish = finish
         self.what = what
@@ -81,14 +95,18 @@ def _receipt(done: Completed) -> Receipt:
     return Receipt(done.sequence, done.synced_copies, done.acknowledged)
 
 
-# --- nodes ------------------------------------------------------------------------------
+# --- nodes ----------------------------------------------------------------------------
 
 
 def wait_ready(node: int, timeout: Timeout) -> Submitted[None]:
     submit = library().mom_wait_ready_submit
     ms = _convert.milliseconds(timeout)
-    return Submitted(lambda queue, user: int(submit(node, ms, queue, user)),
-                     "waiting for the mesh", timeout, _nothing)
+    return Submitted(
+        lambda queue, user: int(submit(node, ms, queue, user)),
+        "waiting for the mesh",
+        timeout,
+        _nothing,
+    )
 
 
 def status(node: int, timeout: Timeout) -> Blocking[info.Status]:
@@ -106,49 +124,68 @@ def status(node: int, timeout: Timeout) -> Blocking[info.Status]:
     return Blocking(run)
 
 
-# --- queues, topics, subscriptions ------------------------------------------------------
+# --- queues, topics, subscriptions ----------------------------------------------------
 
 
-def create(kind: str, node: int, name: str, options: Options,
-           timeout: Timeout) -> Submitted[None]:
+def create(
+    kind: str, node: int, name: str, options: Options, timeout: Timeout
+) -> Submitted[None]:
     """`kind`: "queue" or "topic"."""
     submit = getattr(library(), f"mom_{kind}_create_submit")
     raw, ms = name_bytes(name), _convert.milliseconds(timeout)
     return Submitted(
         lambda queue, user: int(submit(node, raw, options, ms, queue, user)),
-        f'{kind} "{name}"', timeout, _nothing)
+        f'{kind} "{name}"',
+        timeout,
+        _nothing,
+    )
 
 
-def simple(function: str, kind: str, node: int, name: str,
-           timeout: Timeout) -> Submitted[None]:
+def simple(
+    function: str, kind: str, node: int, name: str, timeout: Timeout
+) -> Submitted[None]:
     """Calls that only name a queue or topic: delete, purge."""
     submit = getattr(library(), f"mom_{kind}_{function}_submit")
     raw, ms = name_bytes(name), _convert.milliseconds(timeout)
-    return Submitted(lambda queue, user: int(submit(node, raw, ms, queue, user)),
-                     f'{kind} "{name}"', timeout, _nothing)
+    return Submitted(
+        lambda queue, user: int(submit(node, raw, ms, queue, user)),
+        f'{kind} "{name}"',
+        timeout,
+        _nothing,
+    )
 
 
-def subscription_create(node: int, topic: str, name: str, options: Options,
-                        timeout: Timeout) -> Submitted[None]:
+def subscription_create(
+    node: int, topic: str, name: str, options: Options, timeout: Timeout
+) -> Submitted[None]:
     submit = library().mom_subscription_create_submit
     raws = name_bytes(topic), name_bytes(name)
     ms = _convert.milliseconds(timeout)
     return Submitted(
         lambda queue, user: int(submit(node, *raws, options, ms, queue, user)),
-        f'topic "{topic}", subscription "{name}"', timeout, _nothing)
+        f'topic "{topic}", subscription "{name}"',
+        timeout,
+        _nothing,
+    )
 
 
-def subscription_delete(node: int, topic: str, name: str,
-                        timeout: Timeout) -> Submitted[None]:
+def subscription_delete(
+    node: int, topic: str, name: str, timeout: Timeout
+) -> Submitted[None]:
     submit = library().mom_subscription_delete_submit
     raws = name_bytes(topic), name_bytes(name)
     ms = _convert.milliseconds(timeout)
-    return Submitted(lambda queue, user: int(submit(node, *raws, ms, queue, user)),
-                     f'topic "{topic}", subscription "{name}"', timeout, _nothing)
+    return Submitted(
+        lambda queue, user: int(submit(node, *raws, ms, queue, user)),
+        f'topic "{topic}", subscription "{name}"',
+        timeout,
+        _nothing,
+    )
 
 
-def stream_info(kind: str, node: int, names: Sequence[str],
-                timeout: Timeout) -> Blocking[info.StreamInfo]:
+def stream_info(
+    kind: str, node: int, names: Sequence[str], timeout: Timeout
+) -> Blocking[info.StreamInfo]:
     """`names`: of the queue or topic, and of the subscription."""
     lib = library()
     ask = getattr(lib, f"mom_{kind}_info")
@@ -164,8 +201,9 @@ def stream_info(kind: str, node: int, names: Sequence[str],
     return Blocking(run)
 
 
-def names(kind: str, node: int, of: Sequence[str], own: bool,
-          timeout: Timeout) -> Blocking[List[str]]:
+def names(
+    kind: str, node: int, of: Sequence[str], own: bool, timeout: Timeout
+) -> Blocking[List[str]]:
     """The names of all queues or topics, or of the subscriptions of a topic."""
     lib = library()
     ask = getattr(lib, f"mom_{kind}_list")
@@ -176,30 +214,44 @@ def names(kind: str, node: int, of: Sequence[str], own: bool,
         out = ctypes.c_void_p()
         check(ask(node, *raws, ctypes.byref(out), ms))
         try:
-            return [lib.mom_list_name(out, at).decode()
-                    for at in range(lib.mom_list_count(out))
-                    if not own or lib.mom_list_is_own(out, at)]
+            return [
+                lib.mom_list_name(out, at).decode()
+                for at in range(lib.mom_list_count(out))
+                if not own or lib.mom_list_is_own(out, at)
+            ]
         finally:
             lib.mom_list_free(out)
 
     return Blocking(run)
 
 
-# --- sending ----------------------------------------------------------------------------
+# --- sending --------------------------------------------------------------------------
 
 
-def send(node: int, name: str, body: Body, options: Optional[Options],
-         timeout: Timeout) -> Submitted[Receipt]:
+def send(
+    node: int, name: str, body: Body, options: Optional[Options], timeout: Timeout
+) -> Submitted[Receipt]:
     submit = library().mom_send_submit
     raw, data = name_bytes(name), _convert.body_bytes(body)
     ms = _convert.milliseconds(timeout)
     return Submitted(
-        lambda queue, user: int(submit(node, raw, data, len(data), options, ms, queue, user)),
-        f'queue "{name}"', timeout, _receipt)
+        lambda queue, user: int(
+            submit(node, raw, data, len(data), options, ms, queue, user)
+        ),
+        f'queue "{name}"',
+        timeout,
+        _receipt,
+    )
 
 
-def publish(node: int, name: str, body: Body, key: Optional[str],
-            options: Optional[Options], timeout: Timeout) -> Submitted[Receipt]:
+def publish(
+    node: int,
+    name: str,
+    body: Body,
+    key: Optional[str],
+    options: Optional[Options],
+    timeout: Timeout,
+) -> Submitted[Receipt]:
     submit = library().mom_publish_submit
     raw, data = name_bytes(name), _convert.body_bytes(body)
     raw_key = None if key is None else name_bytes(key, "key")
@@ -207,8 +259,12 @@ def publish(node: int, name: str, body: Body, key: Optional[str],
 
     return Submitted(
         lambda queue, user: int(
-            submit(node, raw, raw_key, data, len(data), options, ms, queue, user)),
-        f'topic "{name}"', timeout, _receipt)
+            submit(node, raw, raw_key, data, len(data), options, ms, queue, user)
+        ),
+        f'topic "{name}"',
+        timeout,
+        _receipt,
+    )
 
 
 class Slices:
@@ -251,20 +307,34 @@ def split_many(bodies: Iterable[Body]) -> Iterable[List[bytes]]:
         yield group
 
 
-def send_many(node: int, name: str, bodies: Sequence[bytes], options: Optional[Options],
-              timeout: Timeout) -> Submitted[Receipt]:
+def send_many(
+    node: int,
+    name: str,
+    bodies: Sequence[bytes],
+    options: Optional[Options],
+    timeout: Timeout,
+) -> Submitted[Receipt]:
     submit = library().mom_send_many_submit
     raw, slices = name_bytes(name), Slices(bodies)
     ms = _convert.milliseconds(timeout)
     return Submitted(
         lambda queue, user: int(
-            submit(node, raw, slices.array, slices.count, options, ms, queue, user)),
-        f'queue "{name}"', timeout, _receipt)
+            submit(node, raw, slices.array, slices.count, options, ms, queue, user)
+        ),
+        f'queue "{name}"',
+        timeout,
+        _receipt,
+    )
 
 
-def publish_many(node: int, name: str, bodies: Sequence[bytes],
-                 keys: Optional[Sequence[str]], options: Optional[Options],
-                 timeout: Timeout) -> Submitted[Receipt]:
+def publish_many(
+    node: int,
+    name: str,
+    bodies: Sequence[bytes],
+    keys: Optional[Sequence[str]],
+    options: Optional[Options],
+    timeout: Timeout,
+) -> Submitted[Receipt]:
     submit = library().mom_publish_many_submit
     raw, slices = name_bytes(name), Slices(bodies)
     ms = _convert.milliseconds(timeout)
@@ -272,18 +342,38 @@ def publish_many(node: int, name: str, bodies: Sequence[bytes],
     if keys is not None:
         if len(keys) != len(bodies):
             raise Invalid(f"{len(keys)} keys for {len(bodies)} messages")
-        raw_keys = (ctypes.c_char_p * len(keys))(*[name_bytes(key, "key") for key in keys])
+        raw_keys = (ctypes.c_char_p * len(keys))(
+            *[name_bytes(key, "key") for key in keys]
+        )
     return Submitted(
         lambda queue, user: int(
-            submit(node, raw, raw_keys, slices.array, slices.count, options, ms, queue, user)),
-        f'topic "{name}"', timeout, _receipt)
+            submit(
+                node,
+                raw,
+                raw_keys,
+                slices.array,
+                slices.count,
+                options,
+                ms,
+                queue,
+                user,
+            )
+        ),
+        f'topic "{name}"',
+        timeout,
+        _receipt,
+    )
 
 
-# --- settling ---------------------------------------------------------------------------
+# --- settling -------------------------------------------------------------------------
 
 
 def ack_wait(message: int, timeout: Timeout) -> Submitted[None]:
     submit = library().mom_ack_submit
     ms = _convert.milliseconds(timeout)
-    return Submitted(lambda queue, user: int(submit(message, ms, queue, user)),
-                     "acknowledging", timeout, _nothing)
+    return Submitted(
+        lambda queue, user: int(submit(message, ms, queue, user)),
+        "acknowledging",
+        timeout,
+        _nothing,
+    )

@@ -36,27 +36,39 @@ class Consumer:
     many at a time.
     """
 
-    def __init__(self, node: NodeHandle, names: Tuple[bytes, ...], options: Options,
-                 timeout: Timeout) -> None:
+    def __init__(
+        self,
+        node: NodeHandle,
+        names: Tuple[bytes, ...],
+        options: Options,
+        timeout: Timeout,
+    ) -> None:
         timeout_ms = _convert.milliseconds(timeout)
         self._node = node
-        self._handle: ConsumerHandle = node.run(_operations.Blocking(
-            lambda: ConsumerHandle(node, names, options, timeout_ms)))
-        self._turn = threading.Lock()  # one thread waits for arrivals, the others for it
+        self._handle: ConsumerHandle = node.run(
+            _operations.Blocking(
+                lambda: ConsumerHandle(node, names, options, timeout_ms)
+            )
+        )
+        self._turn = (
+            threading.Lock()
+        )  # one thread waits for arrivals, the others for it
         self._arrivals: Optional[CompletionQueue] = None
         self._is_armed = False
 
-    # --- one at a time ------------------------------------------------------------------
+    # --- one at a time ----------------------------------------------------------------
 
     def receive(self, timeout: Timeout = None) -> Message:
         """The next message; its lease starts now.
 
         timeout: seconds; None waits for ever; 0 asks the leader whether there is one.
 
-        Raises mom.Timeout: nothing came; mom.Empty: with timeout 0, there is nothing, or
-        the limit of the consumer was taken; mom.NotFound, mom.NotSubscribed: the queue or
-        subscription was deleted; mom.Closed; mom.Unavailable: with timeout 0, there is no
-        leader to ask.
+        Raises mom.Timeout: nothing came; mom.Empty: with timeout 0, there is nothing,
+        or
+        the limit of the consumer was taken; mom.NotFound, mom.NotSubscribed: the queue
+        or
+        subscription was deleted; mom.Closed; mom.Unavailable: with timeout 0, there is
+        no leader to ask.
         """
         return Message(self._take(1, timeout), 0)
 
@@ -70,7 +82,7 @@ class Consumer:
     def __iter__(self) -> Iterator[Message]:
         return self.messages()
 
-    # --- many at a time -----------------------------------------------------------------
+    # --- many at a time ---------------------------------------------------------------
 
     def receive_many(self, maximum: int = BATCH, timeout: Timeout = None) -> Batch:
         """Waits for the first message, and takes up to `maximum` that are there.
@@ -90,12 +102,13 @@ class Consumer:
             yield several
             del several  # given back before the next wait, if nobody keeps it
 
-    # --- handlers -----------------------------------------------------------------------
+    # --- handlers ---------------------------------------------------------------------
 
     def run(self, handler: Callable[[Message], object]) -> None:
         """Calls `handler` with each message until the consumer is closed.
 
-        A message is acknowledged when the handler returns, given back when it raises (this
+        A message is acknowledged when the handler returns, given back when it raises
+        (this
         is logged), and dead-lettered when it raises mom.Reject, unless the handler has
         settled it itself.
         """
@@ -106,10 +119,11 @@ class Consumer:
             except Closed:
                 return
             except Exception as error:
-                _logger.warning("a handler failed on %r: %s", message, error,
-                                exc_info=True)
+                _logger.warning(
+                    "a handler failed on %r: %s", message, error, exc_info=True
+                )
 
-    # --- settling and closing -----------------------------------------------------------
+    # --- settling and closing ---------------------------------------------------------
 
     def flush(self, timeout: Timeout = None) -> None:
         """Waits until everything settled so far is committed.
@@ -138,7 +152,7 @@ class Consumer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- waiting ------------------------------------------------------------------------
+    # --- waiting ----------------------------------------------------------------------
 
     def _take(self, maximum: int, timeout: Timeout) -> Delivery:
         """At least one message. What is here is taken without waiting for others."""
@@ -162,8 +176,8 @@ class Consumer:
             self._turn.release()
 
     def _wait(self, until: Optional[float]) -> None:
-        """Until messages are buffered. One submitted wait is under way at most: who gives
-        up leaves it to the next."""
+        """Until messages are buffered. One submitted wait is under way at most: who
+        gives up leaves it to the next."""
         left = None if until is None else until - time.monotonic()
         if left is not None and left <= 0:
             raise TimeoutFailure("no message came")
@@ -173,7 +187,8 @@ class Consumer:
         if not self._is_armed:
             with self._handle as pointer:
                 error = self._node.lib.mom_receive_submit(
-                    pointer, left_ms or 1, self._arrivals.pointer, 1)
+                    pointer, left_ms or 1, self._arrivals.pointer, 1
+                )
             if error != 0:
                 raise error_of(error)
             self._is_armed = True

@@ -2,7 +2,8 @@
 """Result classes as exceptions: one class for each, all of them under `Error`.
 
 An error other than `UnknownOutcome` means: it was not done, now or later. `code` is the
-number of the class in C and the exit status of the command line; `result` its name there.
+number of the class in C and the exit status of the command line; `result` its name
+there.
 """
 from __future__ import annotations
 
@@ -12,9 +13,25 @@ from typing import Dict, Optional, Type
 from ._library import library
 
 __all__ = [
-    "Closed", "Conflict", "Corrupt", "Empty", "Error", "Exists", "Forbidden", "Full",
-    "IOFailure", "Invalid", "LibraryNotFound", "NoMemory", "NotFound", "NotSubscribed",
-    "TooBig", "Timeout", "Unauthenticated", "Unavailable", "UnknownOutcome",
+    "Closed",
+    "Conflict",
+    "Corrupt",
+    "Empty",
+    "Error",
+    "Exists",
+    "Forbidden",
+    "Full",
+    "IOFailure",
+    "Invalid",
+    "LibraryNotFound",
+    "NoMemory",
+    "NotFound",
+    "NotSubscribed",
+    "TooBig",
+    "Timeout",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownOutcome",
     "VersionMismatch",
 ]
 
@@ -25,7 +42,8 @@ class Error(Exception):
     code (int): the number of the result class, 0 for none.
     result (str): its name in C without prefix, "NOT_FOUND".
     advice (str): what to do about it.
-    acknowledged (int): of sending many: how many messages are acknowledged all the same.
+    acknowledged (int): of sending many: how many messages are acknowledged all the
+    same.
     """
 
     code = 0
@@ -159,8 +177,8 @@ TIMEOUT, CLOSED = 13, 15
 def error_of(error: int, what: str = "", text: Optional[str] = None) -> Error:
     """The exception for a result: `error` is minus the number of its class.
 
-    `text` None: takes the detail of the last error on this thread; "": there is none, as
-    of a call that was answered through a completion queue.
+    `text` None: takes the detail of the last error on this thread; "": there is none,
+    as of a call that was answered through a completion queue.
     """
     lib = library()
     if text is None:

@@ -132,25 +132,46 @@ def read_status(lib: Any, status: Any) -> Status:
         node = _declare.NodeInfo()
         lib.mom_node_info_init_size(ctypes.byref(node), ctypes.sizeof(node))
         check(lib.mom_status_node(status, at, ctypes.byref(node)))
-        nodes.append(NodeInfo(
-            id=node.node, name=node.name.decode("utf-8", "replace"),
-            address=node.address.decode("utf-8", "replace"),
-            role="store" if node.role == 1 else "client", is_up=node.is_up,
-            is_self=node.is_self, incarnation=node.incarnation, leads=node.leads,
-            copies=node.copies))
+        nodes.append(
+            NodeInfo(
+                id=node.node,
+                name=node.name.decode("utf-8", "replace"),
+                address=node.address.decode("utf-8", "replace"),
+                role="store" if node.role == 1 else "client",
+                is_up=node.is_up,
+                is_self=node.is_self,
+                incarnation=node.incarnation,
+                leads=node.leads,
+                copies=node.copies,
+            )
+        )
     shards = []
     for at in range(lib.mom_status_shards_count(status)):
         shard = _declare.ShardInfo()
         lib.mom_shard_info_init_size(ctypes.byref(shard), ctypes.sizeof(shard))
         check(lib.mom_status_shard(status, at, ctypes.byref(shard)))
-        shards.append(ShardInfo(
-            shard=shard.shard, leader=shard.leader, term=shard.term,
-            replicas=tuple(shard.replicas[: shard.replicas_count]), commit=shard.commit,
-            applied=shard.applied, is_here=shard.is_here))
+        shards.append(
+            ShardInfo(
+                shard=shard.shard,
+                leader=shard.leader,
+                term=shard.term,
+                replicas=tuple(shard.replicas[: shard.replicas_count]),
+                commit=shard.commit,
+                applied=shard.applied,
+                is_here=shard.is_here,
+            )
+        )
     return Status(
-        node=mesh.node, mesh_id=mesh.mesh_id.decode(), is_member=mesh.is_member,
-        is_ready=mesh.is_ready, is_durable=mesh.is_durable, shards_count=mesh.shards,
-        copies=mesh.copies, nodes=tuple(nodes), shards=tuple(shards))
+        node=mesh.node,
+        mesh_id=mesh.mesh_id.decode(),
+        is_member=mesh.is_member,
+        is_ready=mesh.is_ready,
+        is_durable=mesh.is_durable,
+        shards_count=mesh.shards,
+        copies=mesh.copies,
+        nodes=tuple(nodes),
+        shards=tuple(shards),
+    )
 
 
 def metrics_names(lib: Any) -> Dict[str, str]:
@@ -166,7 +187,8 @@ def metrics_names(lib: Any) -> Dict[str, str]:
 
 
 def read_metrics(lib: Any, node: int) -> Dict[str, int]:
-    """The counters of a node by name; how large their struct is only the library knows."""
+    """The counters of a node by name; how large their struct is only the library
+    knows."""
     names = metrics_names(lib)
     block = (ctypes.c_uint64 * (len(names) + 1))()
     lib.mom_metrics_init_size(block, ctypes.sizeof(block))

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages that were received.
 
-Messages come in deliveries, one or many at a time. A delivery owns its messages in C and
-gives them back to the library when nobody refers to it, its messages or views of them any
+Messages come in deliveries, one or many at a time. A delivery owns its messages in C
+and
+gives them back to the library when nobody refers to it, its messages or views of them
+any
 more; what was not settled by then goes back to its queue. Their data is read for the
 whole delivery at once, when it is first asked for.
 """
@@ -11,7 +13,16 @@ from __future__ import annotations
 import ctypes
 from itertools import accumulate, chain
 from typing import (
-    Any, Callable, Dict, Generic, Iterator, List, Optional, Sequence, TypeVar, Union,
+    Any,
+    Callable,
+    Dict,
+    Generic,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
     overload,
 )
 
@@ -24,10 +35,30 @@ __all__ = ["Batch", "Message", "Reject"]
 
 WORDS = ctypes.sizeof(_declare.MessageView) // 8
 _names = [field[0] for field in _declare.MessageView._fields_]
-_BODY, _BODY_SIZE, _KEY, _KEY_SIZE, _SEQUENCE, _PUBLISHED, _PUBLISHER, _DELIVERIES, \
-    _HEADERS = (_names.index(name) for name in (
-        "body", "body_size", "key", "key_size", "sequence", "published_us", "publisher",
-        "deliveries", "headers_count"))
+(
+    _BODY,
+    _BODY_SIZE,
+    _KEY,
+    _KEY_SIZE,
+    _SEQUENCE,
+    _PUBLISHED,
+    _PUBLISHER,
+    _DELIVERIES,
+    _HEADERS,
+) = (
+    _names.index(name)
+    for name in (
+        "body",
+        "body_size",
+        "key",
+        "key_size",
+        "sequence",
+        "published_us",
+        "publisher",
+        "deliveries",
+        "headers_count",
+    )
+)
 #: Bodies of this many bytes on average are read one by one, smaller ones all at once.
 GATHER_BYTES_MAX = 4096
 
@@ -39,8 +70,16 @@ class Reject(Exception):
 class Delivery:
     """The messages that came with one call."""
 
-    __slots__ = ("lib", "node", "pointers", "count", "_words", "_bodies", "_generation",
-                 "__weakref__")
+    __slots__ = (
+        "lib",
+        "node",
+        "pointers",
+        "count",
+        "_words",
+        "_bodies",
+        "_generation",
+        "__weakref__",
+    )
 
     def __init__(self, node: "_handles.NodeHandle", pointers: Any, count: int) -> None:
         self.lib = node.lib
@@ -56,8 +95,11 @@ class Delivery:
         """The mom_message_view of each, one behind the other."""
         if self._words is None:
             views = (ctypes.c_uint64 * (WORDS * self.count))()
-            check(self.lib.mom_message_view_many(self.pointers, self.count, views,
-                                                 8 * WORDS))
+            check(
+                self.lib.mom_message_view_many(
+                    self.pointers, self.count, views, 8 * WORDS
+                )
+            )
             self._words = views[:]
         return self._words
 
@@ -72,23 +114,28 @@ class Delivery:
                 self.lib.mom_message_copy_many(self.pointers, self.count, block, total)
                 raw = ctypes.string_at(block, total)
                 ends = list(accumulate(sizes))
-                self._bodies = [raw[start:end] for start, end in
-                                zip(chain((0,), ends), ends)]
+                self._bodies = [
+                    raw[start:end] for start, end in zip(chain((0,), ends), ends)
+                ]
             else:
                 addresses = self.words[_BODY::WORDS]
-                self._bodies = [ctypes.string_at(address, size) for address, size in
-                                zip(addresses, sizes)]
+                self._bodies = [
+                    ctypes.string_at(address, size)
+                    for address, size in zip(addresses, sizes)
+                ]
         return self._bodies
 
     def __del__(self) -> None:
         if self._generation == _handles.generation:
             lib, pointers, count = self.lib, self.pointers, self.count
             _log.outside_callbacks(
-                lambda: lib.mom_message_release_many(pointers, count))
+                lambda: lib.mom_message_release_many(pointers, count)
+            )
 
 
 class BaseMessage:
-    """What a message holds; how it is settled is added by the sync and asyncio forms."""
+    """What a message holds; how it is settled is added by the sync and asyncio
+    forms."""
 
     __slots__ = ("_delivery", "_index", "_settled")
 
@@ -243,8 +290,9 @@ class Message(BaseMessage):
     def __enter__(self) -> "Message":
         return self
 
-    def __exit__(self, kind: object, failure: Optional[BaseException],
-                 trace: object) -> None:
+    def __exit__(
+        self, kind: object, failure: Optional[BaseException], trace: object
+    ) -> None:
         self._settle_after(failure)
 
 
@@ -264,10 +312,12 @@ class BaseBatch(Sequence[M], Generic[M]):
         return self._delivery.count
 
     @overload
-    def __getitem__(self, index: int) -> M: ...
+    def __getitem__(self, index: int) -> M:
+        ...
 
     @overload
-    def __getitem__(self, index: slice) -> List[M]: ...
+    def __getitem__(self, index: slice) -> List[M]:
+        ...
 
     def __getitem__(self, index: Union[int, slice]) -> Union[M, List[M]]:
         return self._messages[index]
@@ -286,7 +336,9 @@ class BaseBatch(Sequence[M], Generic[M]):
         if len(left) == delivery.count:
             error = delivery.lib.mom_ack_many(delivery.pointers, delivery.count)
         else:
-            rest = (ctypes.c_void_p * len(left))(*[message._pointer for message in left])
+            rest = (ctypes.c_void_p * len(left))(
+                *[message._pointer for message in left]
+            )
             error = delivery.lib.mom_ack_many(rest, len(left))
         check(error)
         for message in left:
@@ -301,8 +353,8 @@ class BaseBatch(Sequence[M], Generic[M]):
 
 
 class Batch(BaseBatch[Message]):
-    """Messages that came together. `with batch:` acknowledges all of them at its end, or
-    gives back those that are not settled when an exception leaves it."""
+    """Messages that came together. `with batch:` acknowledges all of them at its end,
+    or gives back those that are not settled when an exception leaves it."""
 
     __slots__ = ()
 
@@ -313,6 +365,7 @@ class Batch(BaseBatch[Message]):
     def __enter__(self) -> "Batch":
         return self
 
-    def __exit__(self, kind: object, failure: Optional[BaseException],
-                 trace: object) -> None:
+    def __exit__(
+        self, kind: object, failure: Optional[BaseException], trace: object
+    ) -> None:
         self._settle_all_after(failure)

@@ -23,16 +23,21 @@ _logger = logging.getLogger("mom")
 
 
 def node_options(
-    data_dir: "Union[str, os.PathLike[str], None]", listen: Optional[str],
-    join: Union[str, Sequence[str], None], form: Union[str, Mapping[str, str], None],
+    data_dir: "Union[str, os.PathLike[str], None]",
+    listen: Optional[str],
+    join: Union[str, Sequence[str], None],
+    form: Union[str, Mapping[str, str], None],
     values: Mapping[str, object],
 ) -> Dict[str, object]:
     """What mom.open was given, by the names of the C options."""
     if isinstance(form, Mapping):
         form = ",".join(f"{name}={address}" for name, address in form.items())
     return {
-        "data_dir": None if data_dir is None else os.fspath(data_dir), "listen": listen,
-        "join": join, "form": form, **values,
+        "data_dir": None if data_dir is None else os.fspath(data_dir),
+        "listen": listen,
+        "join": join,
+        "form": form,
+        **values,
     }
 
 
@@ -41,11 +46,18 @@ def log_function(log: Optional[Log]) -> Optional[Callable[[int, str, str, str], 
     return _log.to_logger(log) if isinstance(log, logging.Logger) else log
 
 
-def open(data_dir: "Union[str, os.PathLike[str], None]" = None, *,
-         listen: Optional[str] = None, join: Union[str, Sequence[str], None] = None,
-         form: Union[str, Mapping[str, str], None] = None, name: Optional[str] = None,
-         memory: bool = False, role: Optional[str] = None, log: Optional[Log] = None,
-         **options: object) -> "Node":
+def open(
+    data_dir: "Union[str, os.PathLike[str], None]" = None,
+    *,
+    listen: Optional[str] = None,
+    join: Union[str, Sequence[str], None] = None,
+    form: Union[str, Mapping[str, str], None] = None,
+    name: Optional[str] = None,
+    memory: bool = False,
+    role: Optional[str] = None,
+    log: Optional[Log] = None,
+    **options: object,
+) -> "Node":
     """Opens a node: alone, or one of many.
 
     data_dir: directory of its store, made if it is missing.
@@ -66,11 +78,19 @@ def open(data_dir: "Union[str, os.PathLike[str], None]" = None, *,
     taken; mom.Corrupt, mom.IOFailure, mom.VersionMismatch: its data; mom.Invalid;
     mom.LibraryNotFound.
     """
-    values = node_options(data_dir, listen, join, form,
-                          {"name": name, "memory": memory or None, "role": role, **options})
+    values = node_options(
+        data_dir,
+        listen,
+        join,
+        form,
+        {"name": name, "memory": memory or None, "role": role, **options},
+    )
     log_to = log_function(log)
-    return Node(_handles.open_in_helper(values, log_to) if _helpers.is_main()
-                else _handles.open_node(values, log_to))
+    return Node(
+        _handles.open_in_helper(values, log_to)
+        if _helpers.is_main()
+        else _handles.open_node(values, log_to)
+    )
 
 
 class Node:
@@ -93,7 +113,7 @@ class Node:
         self._serving: List[Consumer] = []
         self._stopped = threading.Event()
 
-    # --- what lies in the mesh ----------------------------------------------------------
+    # --- what lies in the mesh --------------------------------------------------------
 
     def queue(self, name: str) -> Queue:
         """The queue of this name; its `create` makes it."""
@@ -103,36 +123,56 @@ class Node:
         """The topic of this name; its `create` makes it."""
         return Topic(self._handle, name)
 
-    def queues(self, *, own: bool = False,
-               timeout: Timeout = DEFAULT_TIMEOUT) -> List[str]:
+    def queues(
+        self, *, own: bool = False, timeout: Timeout = DEFAULT_TIMEOUT
+    ) -> List[str]:
         """The names of all queues of the mesh, sorted; `own`: that this node created.
 
         Raises mom.Unavailable when some shards do not answer: never a shorter list.
         """
-        return self._handle.run(operations.names("queue", self._handle.node(), [], own,
-                                                 timeout))
+        return self._handle.run(
+            operations.names("queue", self._handle.node(), [], own, timeout)
+        )
 
-    def topics(self, *, own: bool = False,
-               timeout: Timeout = DEFAULT_TIMEOUT) -> List[str]:
+    def topics(
+        self, *, own: bool = False, timeout: Timeout = DEFAULT_TIMEOUT
+    ) -> List[str]:
         """The names of all topics of the mesh, sorted; as queues."""
-        return self._handle.run(operations.names("topic", self._handle.node(), [], own,
-                                                 timeout))
+        return self._handle.run(
+            operations.names("topic", self._handle.node(), [], own, timeout)
+        )
 
-    def send(self, queue: str, body: Body, *, key: Optional[str] = None,
-             headers: Optional[Headers] = None, create: bool = False,
-             timeout: Timeout = DEFAULT_TIMEOUT) -> Receipt:
+    def send(
+        self,
+        queue: str,
+        body: Body,
+        *,
+        key: Optional[str] = None,
+        headers: Optional[Headers] = None,
+        create: bool = False,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+    ) -> Receipt:
         """Short for node.queue(queue).send(...)."""
-        return self.queue(queue).send(body, key=key, headers=headers, create=create,
-                                      timeout=timeout)
+        return self.queue(queue).send(
+            body, key=key, headers=headers, create=create, timeout=timeout
+        )
 
-    def publish(self, topic: str, body: Body, key: Optional[str] = None, *,
-                headers: Optional[Headers] = None, create: bool = False,
-                timeout: Timeout = DEFAULT_TIMEOUT) -> Receipt:
+    def publish(
+        self,
+        topic: str,
+        body: Body,
+        key: Optional[str] = None,
+        *,
+        headers: Optional[Headers] = None,
+        create: bool = False,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+    ) -> Receipt:
         """Short for node.topic(topic).publish(...)."""
-        return self.topic(topic).publish(body, key, headers=headers, create=create,
-                                         timeout=timeout)
+        return self.topic(topic).publish(
+            body, key, headers=headers, create=create, timeout=timeout
+        )
 
-    # --- the node -----------------------------------------------------------------------
+    # --- the node ---------------------------------------------------------------------
 
     def wait_ready(self, timeout: Timeout = None) -> None:
         """Waits until it has joined its mesh and knows a leader for every shard.
@@ -175,10 +215,11 @@ class Node:
         state = " closed" if self.is_closed else ""
         return f"<Node {self.name} {self.id:#018x}{state}>"
 
-    # --- handlers -----------------------------------------------------------------------
+    # --- handlers ---------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Runs all handlers until `stop` is called, the node is closed, or Ctrl-C comes.
+        """Runs all handlers until `stop` is called, the node is closed, or Ctrl-C
+        comes.
 
         Raises what ended one of the consumers, mom.NotFound for instance.
         """
@@ -198,8 +239,11 @@ class Node:
                 consumer = make()
                 self._serving.append(consumer)
                 for _ in range(count):
-                    thread = threading.Thread(target=run, args=(consumer, function),
-                                              name=f"mom-{function.__name__}")
+                    thread = threading.Thread(
+                        target=run,
+                        args=(consumer, function),
+                        name=f"mom-{function.__name__}",
+                    )
                     thread.start()
                     threads.append(thread)
             while threads and not self._stopped.wait(_handles.SLICE_MS / 1000):

@@ -17,7 +17,8 @@
     asyncio.run(main())
 
 All that waits for the mesh goes through one file descriptor of the node, watched by the
-event loop; there is no thread for it. Opening and closing a node or consumer, and asking
+event loop; there is no thread for it. Opening and closing a node or consumer, and
+asking
 for information and lists, run on a few threads that all nodes share, since the library
 has no other form of them. A node belongs to the loop that opened it. Cancelling a call
 ends the wait, not the command: it may be done all the same.
@@ -29,4 +30,13 @@ from .message import Batch, Message
 from .node import Node, open
 from .streams import Queue, Subscription, Topic
 
-__all__ = ["Batch", "Consumer", "Message", "Node", "Queue", "Subscription", "Topic", "open"]
+__all__ = [
+    "Batch",
+    "Consumer",
+    "Message",
+    "Node",
+    "Queue",
+    "Subscription",
+    "Topic",
+    "open",
+]

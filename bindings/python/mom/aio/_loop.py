@@ -122,7 +122,8 @@ class LoopNode:
         failure: Optional[BaseException] = None
         try:
             await asyncio.wrap_future(
-                _helpers.submit(lambda: self.handle.close(timeout_ms)))
+                _helpers.submit(lambda: self.handle.close(timeout_ms))
+            )
         except Exception as error:
             failure = error
         self._collect_rest()

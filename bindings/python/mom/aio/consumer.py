@@ -35,28 +35,42 @@ class Consumer:
         self._is_armed = False
 
     @classmethod
-    async def _open(cls, node: LoopNode, names: Tuple[bytes, ...], options: Options,
-                    timeout: Timeout) -> "Consumer":
+    async def _open(
+        cls,
+        node: LoopNode,
+        names: Tuple[bytes, ...],
+        options: Options,
+        timeout: Timeout,
+    ) -> "Consumer":
         timeout_ms = _convert.milliseconds(timeout)
-        return cls(node, await node.run(operations.Blocking(
-            lambda: ConsumerHandle(node.handle, names, options, timeout_ms))))
+        return cls(
+            node,
+            await node.run(
+                operations.Blocking(
+                    lambda: ConsumerHandle(node.handle, names, options, timeout_ms)
+                )
+            ),
+        )
 
-    # --- one at a time ------------------------------------------------------------------
+    # --- one at a time ----------------------------------------------------------------
 
     async def receive(self, timeout: Timeout = None) -> Message:
         """The next message; its lease starts now.
 
         timeout: seconds; None waits for ever; 0 asks the leader whether there is one.
 
-        Raises mom.Timeout: nothing came; mom.Empty: with timeout 0, there is nothing, or
-        the limit of the consumer was taken; mom.NotFound, mom.NotSubscribed: the queue or
-        subscription was deleted; mom.Closed; mom.Unavailable: with timeout 0, there is no
-        leader to ask.
+        Raises mom.Timeout: nothing came; mom.Empty: with timeout 0, there is nothing,
+        or
+        the limit of the consumer was taken; mom.NotFound, mom.NotSubscribed: the queue
+        or
+        subscription was deleted; mom.Closed; mom.Unavailable: with timeout 0, there is
+        no leader to ask.
         """
         return Message(await self._take(1, timeout), 0)
 
-    async def messages(self, batch: int = 1,
-                       timeout: Timeout = None) -> AsyncIterator[Message]:
+    async def messages(
+        self, batch: int = 1, timeout: Timeout = None
+    ) -> AsyncIterator[Message]:
         """Messages one by one, taken `batch` at a time: a larger number is faster, and
         starts the leases of as many messages. Ends when nothing comes within `timeout`.
         """
@@ -67,17 +81,20 @@ class Consumer:
     def __aiter__(self) -> AsyncIterator[Message]:
         return self.messages()
 
-    # --- many at a time -----------------------------------------------------------------
+    # --- many at a time ---------------------------------------------------------------
 
-    async def receive_many(self, maximum: int = BATCH, timeout: Timeout = None) -> Batch:
+    async def receive_many(
+        self, maximum: int = BATCH, timeout: Timeout = None
+    ) -> Batch:
         """Waits for the first message, and takes up to `maximum` that are there.
 
         Raises as receive.
         """
         return Batch(await self._take(check_size(maximum), timeout), Message)
 
-    async def batches(self, maximum: int = BATCH,
-                      timeout: Timeout = None) -> AsyncIterator[Batch]:
+    async def batches(
+        self, maximum: int = BATCH, timeout: Timeout = None
+    ) -> AsyncIterator[Batch]:
         """Batches until the consumer is closed, or nothing comes within `timeout`."""
         check_size(maximum)
         while True:
@@ -88,17 +105,20 @@ class Consumer:
             yield several
             del several
 
-    # --- handlers -----------------------------------------------------------------------
+    # --- handlers ---------------------------------------------------------------------
 
-    async def run(self, handler: Callable[[Message], Awaitable[object]],
-                  concurrency: int = 1) -> None:
+    async def run(
+        self, handler: Callable[[Message], Awaitable[object]], concurrency: int = 1
+    ) -> None:
         """Awaits `handler` with each message until the consumer is closed, up to
         `concurrency` of them at a time.
 
-        A message is acknowledged when the handler returns, given back when it raises (this
+        A message is acknowledged when the handler returns, given back when it raises
+        (this
         is logged), and dead-lettered when it raises mom.Reject, unless the handler has
         settled it itself.
         """
+
         async def one() -> None:
             async for message in self:
                 try:
@@ -107,8 +127,9 @@ class Consumer:
                 except Closed:
                     return
                 except Exception as error:
-                    _logger.warning("a handler failed on %r: %s", message, error,
-                                    exc_info=True)
+                    _logger.warning(
+                        "a handler failed on %r: %s", message, error, exc_info=True
+                    )
 
         tasks = [asyncio.ensure_future(one()) for _ in range(concurrency)]
         try:
@@ -118,24 +139,27 @@ class Consumer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    # --- settling and closing -----------------------------------------------------------
+    # --- settling and closing ---------------------------------------------------------
 
     async def flush(self, timeout: Timeout = None) -> None:
         """Waits until everything settled so far is committed.
 
         Raises mom.Conflict: some of it was too late, these messages come again.
         """
-        await self._node.run(self._handle.flush(timeout, _convert.milliseconds(timeout)))
+        await self._node.run(
+            self._handle.flush(timeout, _convert.milliseconds(timeout))
+        )
 
     async def close(self, timeout: Timeout = CLOSE_TIMEOUT) -> None:
-        """Gives back what is buffered, sends what was settled. Tasks that wait on it get
-        mom.Closed. Messages stay readable.
+        """Gives back what is buffered, sends what was settled. Tasks that wait on it
+        get mom.Closed. Messages stay readable.
 
         Raises mom.Timeout: it is closed, but not known to be so at the leader.
         """
         timeout_ms = _convert.milliseconds(timeout)
-        await self._node.run(operations.Blocking(
-            lambda: self._handle.close(timeout_ms)))
+        await self._node.run(
+            operations.Blocking(lambda: self._handle.close(timeout_ms))
+        )
 
     @property
     def is_closed(self) -> bool:
@@ -148,7 +172,7 @@ class Consumer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # --- waiting ------------------------------------------------------------------------
+    # --- waiting ----------------------------------------------------------------------
 
     async def _take(self, maximum: int, timeout: Timeout) -> LoopDelivery:
         self._node.check_loop()
@@ -160,8 +184,9 @@ class Consumer:
     async def _wait_and_take(self, maximum: int, timeout: Timeout) -> Received:
         _convert.milliseconds(timeout)
         if timeout == 0:
-            return await self._node.run(operations.Blocking(
-                lambda: self._handle.ask(maximum)))
+            return await self._node.run(
+                operations.Blocking(lambda: self._handle.ask(maximum))
+            )
         loop = self._node.loop
         until = None if timeout is None else loop.time() + timeout
         while True:
@@ -190,15 +215,19 @@ class Consumer:
         user = self._node.next_user()
         with self._handle as pointer:
             error = self._node.start(
-                lambda queue, number: int(self._handle.lib.mom_receive_submit(
-                    pointer, left_ms, queue, number)), user)
+                lambda queue, number: int(
+                    self._handle.lib.mom_receive_submit(pointer, left_ms, queue, number)
+                ),
+                user,
+            )
         if error != 0:
             raise error_of(error)
         self._is_armed = True
         self._node.when_done(user, self._arrived)
 
     def _arrived(self, done: Completed) -> None:
-        """Messages are there, or there will be none. Whoever gets nothing waits again."""
+        """Messages are there, or there will be none. Whoever gets nothing waits
+        again."""
         self._is_armed = False
         failure: Optional[Error] = None
         if done.error != 0 and done.error != -TIMEOUT:

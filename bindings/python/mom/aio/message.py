@@ -60,8 +60,9 @@ class Message(BaseMessage):
     async def __aenter__(self) -> "Message":
         return self
 
-    async def __aexit__(self, kind: object, failure: Optional[BaseException],
-                        trace: object) -> None:
+    async def __aexit__(
+        self, kind: object, failure: Optional[BaseException], trace: object
+    ) -> None:
         self._settle_after(failure)
 
 
@@ -78,6 +79,7 @@ class Batch(BaseBatch[Message]):
     async def __aenter__(self) -> "Batch":
         return self
 
-    async def __aexit__(self, kind: object, failure: Optional[BaseException],
-                        trace: object) -> None:
+    async def __aexit__(
+        self, kind: object, failure: Optional[BaseException], trace: object
+    ) -> None:
         self._settle_all_after(failure)

@@ -18,17 +18,32 @@ from .streams import Queue, Topic
 __all__ = ["Node", "open"]
 
 
-def open(data_dir: "Union[str, os.PathLike[str], None]" = None, *,
-         listen: Optional[str] = None, join: Union[str, Sequence[str], None] = None,
-         form: Union[str, Mapping[str, str], None] = None, name: Optional[str] = None,
-         memory: bool = False, role: Optional[str] = None, log: Optional[Log] = None,
-         **options: object) -> "Opening":
+def open(
+    data_dir: "Union[str, os.PathLike[str], None]" = None,
+    *,
+    listen: Optional[str] = None,
+    join: Union[str, Sequence[str], None] = None,
+    form: Union[str, Mapping[str, str], None] = None,
+    name: Optional[str] = None,
+    memory: bool = False,
+    role: Optional[str] = None,
+    log: Optional[Log] = None,
+    **options: object,
+) -> "Opening":
     """Opens a node: `node = await mom.aio.open(...)`, or
-    `async with mom.aio.open(...) as node`. Arguments and exceptions are those of mom.open.
+    `async with mom.aio.open(...) as node`. Arguments and exceptions are those of
+    mom.open.
     """
-    return Opening(node_options(
-        data_dir, listen, join, form,
-        {"name": name, "memory": memory or None, "role": role, **options}), log)
+    return Opening(
+        node_options(
+            data_dir,
+            listen,
+            join,
+            form,
+            {"name": name, "memory": memory or None, "role": role, **options},
+        ),
+        log,
+    )
 
 
 class Opening:
@@ -62,7 +77,8 @@ class Opening:
 
 
 class Node:
-    """An open node, made by mom.aio.open. It belongs to the event loop that opened it."""
+    """An open node, made by mom.aio.open. It belongs to the event loop that opened
+    it."""
 
     def __init__(self, node: LoopNode) -> None:
         self._node = node
@@ -77,7 +93,7 @@ class Node:
         self.is_durable: bool = lib.mom_node_is_durable(pointer)
         self._stopped: Optional["asyncio.Event"] = None
 
-    # --- what lies in the mesh ----------------------------------------------------------
+    # --- what lies in the mesh --------------------------------------------------------
 
     def queue(self, name: str) -> Queue:
         """The queue of this name; its `create` makes it."""
@@ -87,36 +103,56 @@ class Node:
         """The topic of this name; its `create` makes it."""
         return Topic(self._node, name)
 
-    async def queues(self, *, own: bool = False,
-                     timeout: Timeout = DEFAULT_TIMEOUT) -> List[str]:
+    async def queues(
+        self, *, own: bool = False, timeout: Timeout = DEFAULT_TIMEOUT
+    ) -> List[str]:
         """The names of all queues of the mesh, sorted; `own`: that this node created.
 
         Raises mom.Unavailable when some shards do not answer: never a shorter list.
         """
-        return await self._node.run(operations.names("queue", self._node.handle.node(), [],
-                                                     own, timeout))
+        return await self._node.run(
+            operations.names("queue", self._node.handle.node(), [], own, timeout)
+        )
 
-    async def topics(self, *, own: bool = False,
-                     timeout: Timeout = DEFAULT_TIMEOUT) -> List[str]:
+    async def topics(
+        self, *, own: bool = False, timeout: Timeout = DEFAULT_TIMEOUT
+    ) -> List[str]:
         """The names of all topics of the mesh, sorted; as queues."""
-        return await self._node.run(operations.names("topic", self._node.handle.node(), [],
-                                                     own, timeout))
+        return await self._node.run(
+            operations.names("topic", self._node.handle.node(), [], own, timeout)
+        )
 
-    async def send(self, queue: str, body: Body, *, key: Optional[str] = None,
-                   headers: Optional[Headers] = None, create: bool = False,
-                   timeout: Timeout = DEFAULT_TIMEOUT) -> Receipt:
+    async def send(
+        self,
+        queue: str,
+        body: Body,
+        *,
+        key: Optional[str] = None,
+        headers: Optional[Headers] = None,
+        create: bool = False,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+    ) -> Receipt:
         """Short for node.queue(queue).send(...)."""
-        return await self.queue(queue).send(body, key=key, headers=headers, create=create,
-                                            timeout=timeout)
+        return await self.queue(queue).send(
+            body, key=key, headers=headers, create=create, timeout=timeout
+        )
 
-    async def publish(self, topic: str, body: Body, key: Optional[str] = None, *,
-                      headers: Optional[Headers] = None, create: bool = False,
-                      timeout: Timeout = DEFAULT_TIMEOUT) -> Receipt:
+    async def publish(
+        self,
+        topic: str,
+        body: Body,
+        key: Optional[str] = None,
+        *,
+        headers: Optional[Headers] = None,
+        create: bool = False,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+    ) -> Receipt:
         """Short for node.topic(topic).publish(...)."""
-        return await self.topic(topic).publish(body, key, headers=headers, create=create,
-                                               timeout=timeout)
+        return await self.topic(topic).publish(
+            body, key, headers=headers, create=create, timeout=timeout
+        )
 
-    # --- the node -----------------------------------------------------------------------
+    # --- the node ---------------------------------------------------------------------
 
     async def wait_ready(self, timeout: Timeout = None) -> None:
         """Waits until it has joined its mesh and knows a leader for every shard.
@@ -127,7 +163,9 @@ class Node:
 
     async def status(self, timeout: Timeout = DEFAULT_TIMEOUT) -> info.Status:
         """The mesh as this node sees it: nodes, shards, leaders."""
-        return await self._node.run(operations.status(self._node.handle.node(), timeout))
+        return await self._node.run(
+            operations.status(self._node.handle.node(), timeout)
+        )
 
     def metrics(self) -> Dict[str, int]:
         """The counters of this node by name. Never waits."""
@@ -158,7 +196,7 @@ class Node:
         state = " closed" if self.is_closed else ""
         return f"<Node {self.name} {self.id:#018x}{state}>"
 
-    # --- handlers -----------------------------------------------------------------------
+    # --- handlers ---------------------------------------------------------------------
 
     async def serve(self) -> None:
         """Runs all handlers until `stop` is called, the node is closed, or the task is

@@ -134,6 +134,10 @@ MOM_API void mom_status_free(mom_status *status);
     X(store_free_bytes, "free space of the file system of the store now")                \
     X(lanes_up, "lanes that passed their handshake now")                                 \
     X(lanes_refused_count, "handshakes refused")                                         \
+    X(gossip_in_count, "datagrams, questions and answers received on bus and survey")    \
+    X(gossip_out_count, "datagrams and questions sent there")                            \
+    X(gossip_invalid_count, "of those received, what could not be read or did not fit")  \
+    X(gossip_hints_count, "hints where a node may be reached")                           \
     X(frames_in_count, "frames received")                                                \
     X(frames_out_count, "frames sent")                                                   \
     X(frames_invalid_count, "frames that could not be decoded")                          \

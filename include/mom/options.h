@@ -92,7 +92,11 @@ typedef struct mom_options {
     void *log_user;
     const char
         *advertise; /**< where peers reach this node if not at `listen` (0.0.0.0) */
-    void *owned;    /**< of mom_options_new; leave it alone */
+    const char *listen_bus; /**< of store nodes, for hints among them: where nodes are and
+                               that they live; default: beside `listen`, any port */
+    const char *listen_survey; /**< the same, for asking who is there */
+    bool no_gossip;            /**< neither of the two sockets is opened */
+    void *owned;               /**< of mom_options_new; leave it alone */
 } mom_options;
 
 /** How a queue or topic behaves; fixed when it is created. */

@@ -200,6 +200,9 @@ static const struct choice froms[] = {{"new", MOM_FROM_NEW},
 static const struct field node_fields[] = {
     FIELD(mom_options, data_dir, FIELD_TEXT),
     FIELD(mom_options, listen, FIELD_TEXT),
+    FIELD(mom_options, listen_bus, FIELD_TEXT),
+    FIELD(mom_options, listen_survey, FIELD_TEXT),
+    FIELD(mom_options, no_gossip, FIELD_BOOL),
     FIELD(mom_options, advertise, FIELD_TEXT),
     FIELD(mom_options, join, FIELD_TEXT),
     FIELD(mom_options, form, FIELD_TEXT),
@@ -474,6 +477,26 @@ static bool is_any_address(const char *listen) {
            strncmp(listen, "tcp://[::]:", 11) == 0 || strncmp(listen, "tcp://*:", 8) == 0;
 }
 
+static int check_gossip(const mom_options *options) {
+    const char *const addresses[] = {options->listen_bus, options->listen_survey};
+    const char *const fields[] = {"listen_bus", "listen_survey"};
+    for (size_t i = 0; i < COUNT_OF(addresses); i++) {
+        if (addresses[i] == NULL) {
+            continue;
+        }
+        if (options->listen == NULL || options->no_gossip) {
+            return momi_err(MOM_INVALID, "%s needs listen, and no_gossip unset",
+                            fields[i]);
+        }
+        int error = check_address(fields[i], addresses[i], strlen(addresses[i]),
+                                  MOMI_NODE_LISTENS_AT);
+        if (error != MOM_OK) {
+            return error;
+        }
+    }
+    return MOM_OK;
+}
+
 static int check_network(const mom_options *options) {
     int error = MOM_OK;
     if (options->listen != NULL) {
@@ -490,6 +513,9 @@ static int check_network(const mom_options *options) {
     if (error == MOM_OK && options->advertise != NULL) {
         error = check_address("advertise", options->advertise, strlen(options->advertise),
                               MOMI_NODE_DIALS);
+    }
+    if (error == MOM_OK) {
+        error = check_gossip(options);
     }
     if (error == MOM_OK && options->join != NULL) {
         error = check_list("join", options->join, NULL, NULL);

@@ -592,6 +592,7 @@ void momi_core_step(struct momi_core *core, const struct momi_event *event,
     case EV_LANE_ROOM:
         set_full(core, event->node, event->type == EV_LANE_FULL);
         break; /* what waits for room is derived at the end of the turn */
+    case EV_PEER_HINT:
     case EV_DIAL_FAILED:
     case EV_IDENTITY:
         momi_mesh_event(core, event);

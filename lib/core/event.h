@@ -21,6 +21,8 @@ enum momi_event_type {
     EV_LANE_FULL, /* much is queued on the lane to `node`: deliveries and snapshots to it
                      wait */
     EV_LANE_ROOM, /* it has room again */
+    EV_PEER_HINT,   /* others say where `lane`.node may be reached; nothing of it is proved
+                       but that somebody said so */
     EV_DIAL_FAILED, /* FX_DIAL `token` came to nothing; `error` */
     EV_FRAME,       /* a frame from `node` over its current lane */
     EV_WRITTEN,     /* FX_WRITE up to `token` is done (synced, if it asked for that), or
@@ -58,7 +60,7 @@ struct momi_event {
     uint64_t total;
     int error;
     enum momi_down_reason reason;
-    const struct momi_lane_info *lane;  /* EV_LANE_UP */
+    const struct momi_lane_info *lane;  /* EV_LANE_UP; EV_PEER_HINT: node and address */
     const struct momi_frame *frame;     /* EV_FRAME */
     const struct momi_call *call;       /* EV_CALL */
     struct momi_buf *buf;               /* EV_READ */

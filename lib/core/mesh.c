@@ -108,6 +108,9 @@ void momi_mesh_event(struct momi_core *core, const struct momi_event *event) {
     case EV_LANE_DOWN:
         momi_mesh_lane_went(core, event->node, event->reason);
         break;
+    case EV_PEER_HINT:
+        momi_mesh_hint(core, event->lane->node, event->lane->address);
+        break;
     case EV_DIAL_FAILED:
         momi_mesh_dial_failed(core, event->token, event->error);
         break;

@@ -6,6 +6,7 @@
  *   mesh.c           life, events, time, and the questions of client and shards
  *   mesh_peers.c     peers, dialling, pings, silence (N2, D1)
  *   mesh_form.c      the three ways to open: alone, join, form (N1)
+ *   mesh_hint.c      where others say that a node is
  *   mesh_clock.c     the wall clocks of the others (R8)
  *   mesh_map.c       the map, where leaders are, asking for both
  *   mesh_places.c    what the map means for the replicas here (R2, R3)
@@ -30,6 +31,7 @@ enum {
     MESH_SEEDS_MAX = 64,      /* addresses to join by, or founders */
     MESH_JOINS_MAX = 64,      /* joins that the registry's leader has not answered yet */
     MESH_FULL_LANES_MAX = 32, /* stores, up to which each keeps a lane to every other */
+    MESH_HINTS_MAX = 64,      /* nodes dialled by hints before there is a map */
     MESH_TEXT_BYTES = 256,
 };
 
@@ -66,6 +68,8 @@ struct momi_peer {
     uint64_t founders_hash;
     struct momi_slice name;    /* owned */
     struct momi_slice address; /* owned */
+    struct momi_slice hint;    /* owned; where others say that it is; empty: none */
+    bool hint_is_next;         /* the last attempt was at the hint */
     uint64_t incarnation_seen; /* D1: the highest */
     uint64_t heard_us;
     uint64_t pinged_us;
@@ -183,6 +187,12 @@ void momi_mesh_dial_failed(struct momi_core *core, uint64_t token, int error);
 void momi_mesh_hang_up(struct momi_core *core, struct momi_peer *peer);
 uint64_t momi_mesh_lanes_step(struct momi_core *core); /* pings, silence */
 uint64_t momi_mesh_dial_step(struct momi_core *core);
+
+/* mesh_hint.c */
+void momi_mesh_hint(struct momi_core *core, uint64_t node, struct momi_slice address);
+/* Where to dial it this time; empty: nothing is known. */
+struct momi_slice momi_mesh_dial_address(struct momi_core *core, struct momi_peer *peer);
+void momi_mesh_hint_free(struct momi_peer *peer);
 
 /* mesh_form.c */
 bool momi_mesh_seeds_init(struct momi_core *core); /* false: too many */

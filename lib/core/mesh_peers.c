@@ -81,6 +81,7 @@ struct momi_peer *momi_mesh_peer_make(struct momi_core *core, uint64_t node) {
 static void free_peer(struct momi_peer *peer) {
     momi_free((void *)(uintptr_t)peer->name.data);
     momi_free((void *)(uintptr_t)peer->address.data);
+    momi_mesh_hint_free(peer);
     momi_free(peer);
 }
 
@@ -248,6 +249,7 @@ void momi_mesh_lane_came(struct momi_core *core, const struct momi_lane_info *in
         refuse_lane(core, info->node, "no room for another peer");
         return;
     }
+    momi_mesh_hint_free(peer);
     peer->is_up = true;
     peer->said_goodbye = false;
     peer->role = info->role;
@@ -466,12 +468,12 @@ static uint64_t dial_peers(struct momi_core *core) {
             !wants_lane(core, peer, stores_count)) {
             continue;
         }
-        struct momi_slice address = momi_mesh_address(core, peer->node);
-        if (address.size == 0) {
+        if (momi_mesh_address(core, peer->node).size == 0 && peer->hint.size == 0) {
             continue;
         }
         if (core->now_us >= dial_due(core, map, peer)) {
-            peer->dial_token = dial(core, address, peer->node);
+            peer->dial_token =
+                dial(core, momi_mesh_dial_address(core, peer), peer->node);
         } else {
             due_us = momi_earlier(due_us, dial_due(core, map, peer));
         }

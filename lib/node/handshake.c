@@ -27,7 +27,9 @@ static struct momi_hello own_hello(const struct momi_peer_lane *lane) {
                                .connection = lane->we_dialed ? lane->connection : 0,
                                .founders_hash = node->founders_hash,
                                .name = text_of(node->name),
-                               .address = text_of(node->address)};
+                               .address = text_of(node->address),
+                               .gossip_bus = text_of(node->discovery.bus),
+                               .gossip_survey = text_of(node->discovery.survey)};
     memcpy(hello.public_key, node->key.public_key.bytes, sizeof hello.public_key);
     memcpy(hello.challenge, lane->challenge, sizeof hello.challenge);
     return hello;

@@ -60,6 +60,21 @@ static void fill_lanes(const mom_node *node, mom_metrics *metrics) {
     }
 }
 
+static void fill_gossip(mom_node *node, mom_metrics *metrics) {
+    struct momi_discovery *discovery = &node->discovery;
+    if (discovery->gossip == NULL) {
+        return;
+    }
+    struct momi_gossip_stats stats;
+    momi_gossip_stats(discovery->gossip, &stats);
+    metrics->gossip_in_count = stats.datagrams_in + stats.questions_in + stats.answers_in;
+    metrics->gossip_out_count = stats.datagrams_out + discovery->surveys_count;
+    metrics->gossip_hints_count = discovery->hints_count;
+    pthread_mutex_lock(&discovery->mutex);
+    metrics->gossip_invalid_count = discovery->invalid + discovery->dropped;
+    pthread_mutex_unlock(&discovery->mutex);
+}
+
 static void fill_store(const mom_node *node, mom_metrics *metrics) {
     struct momi_store_counters store;
     momi_store_counters_get(node->store, &store);
@@ -103,6 +118,7 @@ void momi_node_publish_metrics(mom_node *node) {
     metrics.effects_count = node->effects_done;
     fill_core(node, &metrics);
     fill_lanes(node, &metrics);
+    fill_gossip(node, &metrics);
     fill_store(node, &metrics);
     fill_calls(node, &metrics);
     pthread_mutex_lock(&node->mutex);

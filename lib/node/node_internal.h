@@ -8,6 +8,7 @@
  *   run_effects.c    effects into actions: the second switch
  *   journal.c        the thread that writes      reader.c   the thread that reads
  *   peers.c          lanes      handshake.c, outbox.c
+ *   discovery.c      bus and survey: who may be where
  *   calls.c          calls and their answers     completions.c
  *   consumers.c      the program's side          consumers_loop.c   the loop's
  *
@@ -19,6 +20,7 @@
 #define MOMI_DRAIN_US (100 * MOMI_MS) /* for the last frames of a node that closes */
 
 #include "core/core.h"
+#include "node/discovery.h"
 #include "node/job.h"
 #include "node/journal.h"
 #include "node/log.h"
@@ -64,6 +66,7 @@ struct mom_node {
     struct momi_journal journal;
     struct momi_reader_thread reader;
     struct momi_peers peers;
+    struct momi_discovery discovery;
     struct momi_datadir *dir; /* owned; NULL: none */
     struct momi_store *store; /* owned */
     bool has_peers, has_journal, has_reader;

@@ -159,7 +159,7 @@ static int open_network(mom_node *node, const mom_options *options,
     } else {
         (void)snprintf(node->address, sizeof node->address, "%s", node->listen);
     }
-    return MOM_OK;
+    return momi_discovery_open(node, options);
 }
 
 /* --- core
@@ -287,6 +287,9 @@ int momi_node_prepare(mom_node *node, const mom_options *options) {
 
 /* Keeps the error text of the caller. */
 void momi_node_unprepare(mom_node *node, int *error) {
+    if (momi_discovery_close(node) != MOM_OK) {
+        momi_node_ref(node); /* a socket of it hangs: what it refers to is left behind */
+    }
     if (node->has_peers && momi_peers_close(&node->peers) != MOM_OK) {
         momi_node_ref(node); /* the network still holds on to it: left behind */
     }

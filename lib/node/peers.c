@@ -324,6 +324,7 @@ void momi_lane_passed(struct momi_peer_lane *lane) {
              momi_lane_peer(lane->lane));
     struct momi_event event = {.type = EV_LANE_UP, .node = info.node, .lane = &info};
     momi_node_step(node, &event);
+    momi_discovery_lane_up(node, &lane->peer);
 }
 
 /* --- frames in
@@ -411,6 +412,7 @@ static void lane_gone(mom_node *node, struct momi_peer_lane *lane, int error) {
         struct momi_event event = {
             .type = EV_LANE_DOWN, .node = lane->peer.node, .reason = lane->down_reason};
         momi_node_step(node, &event);
+        momi_discovery_lane_down(node, lane->peer.node);
     }
     answer_dial(lane, error == MOM_CLOSED ? MOM_UNAVAILABLE : error);
     lane_free(lane);
@@ -582,6 +584,7 @@ void momi_peers_time(mom_node *node, uint64_t now_us) {
         return;
     }
     peers->check_us = now_us + MOMI_LANES_CHECK_US;
+    momi_discovery_time(node, now_us);
     /* Callbacks append only; the loop alone removes. So the list may be walked in steps.
      */
     pthread_mutex_lock(&peers->mutex);

@@ -7,15 +7,20 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "integration/nodes.h"
+#include "port/gossip.h"
+#include "wire/presence.h"
 
 enum { STRANGERS = 40, BYTES_MAX = 5000 };
 
 struct scene {
     char scratch[DIR_BYTES];
+    char bus[DIR_BYTES + 16], survey[DIR_BYTES + 16];
     mom_node *node;
     int port;
 };
@@ -28,6 +33,10 @@ static void open_scene(struct scene *scene) {
     mom_options_init(&options);
     options.data_dir = dir;
     options.listen = "tcp://127.0.0.1:0";
+    snprintf(scene->bus, sizeof scene->bus, "ipc://%s/bus", scene->scratch);
+    snprintf(scene->survey, sizeof scene->survey, "ipc://%s/survey", scene->scratch);
+    options.listen_bus = scene->bus;
+    options.listen_survey = scene->survey;
     nodes_log(&options);
     CHECK_OK(mom_open(&options, &scene->node));
     CHECK_OK(mom_wait_ready(scene->node, WAIT_MS));
@@ -168,6 +177,168 @@ static void silent_and_halting_strangers_are_closed(void **state) {
     close_scene(&scene);
 }
 
+/* --- bus and survey ---------------------------------------------------------------- */
+
+/* Somebody who speaks the language of the sockets. */
+struct stranger {
+    struct momi_gossip *gossip;
+    pthread_mutex_t mutex;
+    pthread_cond_t ended_one;
+    uint64_t answers, ended;
+};
+
+static void ignore(void *user, struct momi_slice datagram) {
+    (void)user;
+    (void)datagram;
+}
+
+static bool stay_silent(void *user, struct momi_slice question,
+                        struct momi_bytes *answer) {
+    (void)user;
+    (void)question;
+    (void)answer;
+    return false;
+}
+
+static void count_answer(void *user, uint64_t token, struct momi_slice answer) {
+    struct stranger *stranger = user;
+    struct momi_presence presence;
+    (void)token;
+    CHECK_OK(momi_presence_decode(answer, &presence));
+    pthread_mutex_lock(&stranger->mutex);
+    stranger->answers++;
+    pthread_mutex_unlock(&stranger->mutex);
+}
+
+static void count_end(void *user, uint64_t token) {
+    struct stranger *stranger = user;
+    (void)token;
+    pthread_mutex_lock(&stranger->mutex);
+    stranger->ended++;
+    pthread_cond_signal(&stranger->ended_one);
+    pthread_mutex_unlock(&stranger->mutex);
+}
+
+/* Asks, and waits until the time for answers is over. */
+static void ask(struct stranger *stranger, struct momi_slice question) {
+    pthread_mutex_lock(&stranger->mutex);
+    uint64_t before = stranger->ended;
+    pthread_mutex_unlock(&stranger->mutex);
+    CHECK_OK(momi_gossip_ask(stranger->gossip, 1, question, 100));
+    pthread_mutex_lock(&stranger->mutex);
+    while (stranger->ended == before) {
+        pthread_cond_wait(&stranger->ended_one, &stranger->mutex);
+    }
+    pthread_mutex_unlock(&stranger->mutex);
+}
+
+static void say_nonsense(struct stranger *stranger, uint32_t *seed) {
+    unsigned char bytes[BYTES_MAX];
+    size_t size = 1 + draw(seed) % BYTES_MAX;
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = (unsigned char)draw(seed);
+    }
+    (void)momi_gossip_publish(stranger->gossip, momi_slice(bytes, size));
+    ask(stranger, momi_slice(bytes, size));
+    memcpy(bytes, "mP\1\3", 4); /* almost right */
+    (void)momi_gossip_publish(stranger->gossip, momi_slice(bytes, size));
+}
+
+/* Readable, and not true. */
+static void lie(struct stranger *stranger, mom_node *node) {
+    struct momi_presence presence = {.kind = MOMI_PRESENCE_ALIVE, .count = 1};
+    struct momi_presence_record *record = &presence.records[0];
+    *record = (struct momi_presence_record){.node = 4711,
+                                            .incarnation = UINT64_MAX,
+                                            .name = momi_slice_str("liar"),
+                                            .address = momi_slice_str("tcp://h:1")};
+    for (int i = 0; i < 2; i++) {
+        struct momi_bytes bytes = {0};
+        CHECK_OK(momi_presence_encode(&presence, &bytes));
+        (void)momi_gossip_publish(stranger->gossip, momi_bytes_slice(&bytes));
+        momi_bytes_free(&bytes);
+        record->node = mom_node_id(node);
+    }
+}
+
+static uint64_t answers_of(struct stranger *stranger) {
+    pthread_mutex_lock(&stranger->mutex);
+    uint64_t answers = stranger->answers;
+    pthread_mutex_unlock(&stranger->mutex);
+    return answers;
+}
+
+static void nonsense_on_bus_and_survey_is_counted_and_nothing_more(void **state) {
+    (void)state;
+    struct scene scene;
+    struct stranger stranger = {.gossip = NULL};
+    uint32_t seed = 11;
+    open_scene(&scene);
+    CHECK_EQ(pthread_mutex_init(&stranger.mutex, NULL), 0);
+    CHECK_EQ(pthread_cond_init(&stranger.ended_one, NULL), 0);
+    static const struct momi_gossip_callbacks callbacks = {.received = ignore,
+                                                           .asked = stay_silent,
+                                                           .answered = count_answer,
+                                                           .survey_ended = count_end};
+    CHECK_OK(momi_gossip_open(&stranger.gossip, &callbacks, &stranger));
+    CHECK_OK(momi_gossip_connect_bus(stranger.gossip, scene.bus));
+    CHECK_OK(momi_gossip_connect_survey(stranger.gossip, scene.survey));
+    struct momi_presence who = {.kind = MOMI_PRESENCE_WHO};
+    struct momi_bytes question = {0};
+    CHECK_OK(momi_presence_encode(&who, &question));
+    mom_metrics metrics = {0};
+    uint64_t hints = 0;
+    for (int i = 0; i < 300 && (metrics.gossip_invalid_count < 10 || hints < 2 ||
+                                answers_of(&stranger) == 0);
+         i++) {
+        say_nonsense(&stranger, &seed);
+        lie(&stranger, scene.node);
+        ask(&stranger, momi_bytes_slice(&question));
+        mom_metrics_init(&metrics);
+        CHECK_OK(mom_metrics_get(scene.node, &metrics));
+        hints = metrics.gossip_hints_count;
+    }
+    CHECK(metrics.gossip_invalid_count >= 10);
+    CHECK(hints >= 2);
+    CHECK(answers_of(&stranger) > 0);
+    mom_status *status;
+    CHECK_OK(mom_status_get(scene.node, &status, WAIT_MS));
+    CHECK_EQ(mom_status_nodes_count(status), 1); /* nobody was believed */
+    mom_status_free(status);
+    check_service(&scene);
+    CHECK_OK(momi_gossip_close(stranger.gossip, WAIT_MS));
+    momi_bytes_free(&question);
+    pthread_cond_destroy(&stranger.ended_one);
+    pthread_mutex_destroy(&stranger.mutex);
+    close_scene(&scene);
+}
+
+static void bytes_that_are_no_socket_protocol_are_closed(void **state) {
+    (void)state;
+    struct scene scene;
+    uint32_t seed = 13;
+    open_scene(&scene);
+    for (int i = 0; i < STRANGERS; i++) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        const char *path = (i % 2 == 0 ? scene.bus : scene.survey) + strlen("ipc://");
+        CHECK(strlen(path) < sizeof address.sun_path);
+        memcpy(address.sun_path, path, strlen(path));
+        unsigned char bytes[BYTES_MAX];
+        for (size_t j = 0; j < sizeof bytes; j++) {
+            bytes[j] = (unsigned char)draw(&seed);
+        }
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK(fd >= 0);
+        CHECK_EQ(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+        send_all(fd, bytes, 1 + draw(&seed) % BYTES_MAX);
+        CHECK_EQ(shutdown(fd, SHUT_WR), 0);
+        CHECK(is_closed_by_node(fd));
+        close(fd);
+    }
+    check_service(&scene);
+    close_scene(&scene);
+}
+
 static void a_port_in_use_is_a_conflict(void **state) {
     (void)state;
     struct scene scene;
@@ -267,6 +438,8 @@ int main(void) {
         TEST(random_bytes_are_closed_and_others_served),
         TEST(frames_before_the_handshake_are_refused),
         TEST(silent_and_halting_strangers_are_closed),
+        TEST(nonsense_on_bus_and_survey_is_counted_and_nothing_more),
+        TEST(bytes_that_are_no_socket_protocol_are_closed),
         TEST(a_port_in_use_is_a_conflict),
         TEST(nodes_of_two_meshes_do_not_mix),
         TEST(a_memory_mesh_grows_by_joining_and_says_that_it_is_one),

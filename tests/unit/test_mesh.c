@@ -710,6 +710,75 @@ static void hostile_frames_change_nothing(void **state) {
     rig_free(&rig);
 }
 
+static void hint(struct rig *rig, int node, int other, const char *address) {
+    struct momi_lane_info info = {.node = rig->nodes[other].id,
+                                  .address = momi_slice_str(address)};
+    struct momi_event event = {.type = EV_PEER_HINT, .lane = &info};
+    rig_step(rig, node, &event);
+}
+
+/* All come back at other addresses, and no list leads to them: nobody finds anybody,
+ * until somebody says where one of them is. */
+static void a_member_is_found_where_others_say(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    form_with(&rig, 3);
+    for (int i = 0; i < 3; i++) {
+        rig_start(&rig, i);
+    }
+    rig_run(&rig, 5 * MOMI_S);
+    check_ready(&rig, 3);
+    for (int i = 0; i < 3; i++) {
+        rig_kill(&rig, i);
+        rig.nodes[i].form_count = 0;
+        snprintf(rig.nodes[i].address, sizeof rig.nodes[i].address, "ipc:///other%d", i);
+    }
+    rig_start(&rig, 0);
+    rig_start(&rig, 1);
+    rig_run(&rig, 30 * MOMI_S);
+    CHECK(!momi_mesh_lane_is_up(rig.nodes[0].core, rig.nodes[1].id));
+    hint(&rig, 0, 1, "ipc:///other1");
+    rig_run(&rig, 30 * MOMI_S);
+    CHECK(momi_mesh_lane_is_up(rig.nodes[0].core, rig.nodes[1].id));
+    check_ready(&rig, 2);
+    rig_free(&rig);
+}
+
+/* Wrong hints cost attempts and nothing else; strangers are not even tried. */
+static void wrong_hints_change_nothing(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    form_with(&rig, 3);
+    for (int i = 0; i < 3; i++) {
+        rig_start(&rig, i);
+    }
+    rig_run(&rig, 5 * MOMI_S);
+    uint64_t version = map_of(&rig, 0)->version;
+    uint64_t dials = rig.nodes[0].dials;
+    hint(&rig, 0, 0, "ipc:///self");
+    hint(&rig, 0, 1, "ipc:///liar"); /* its lane is up */
+    hint(&rig, 0, 5, "ipc:///n5");   /* no member, though somebody is there */
+    rig_start(&rig, 5);
+    rig_run(&rig, 5 * MOMI_S);
+    CHECK_EQ(rig.nodes[0].dials, dials);
+    CHECK_EQ(map_of(&rig, 0)->version, version);
+    rig_kill(&rig, 1);
+    rig_run(&rig, 100 * MOMI_MS);
+    for (int i = 0; i < 20; i++) {
+        hint(&rig, 0, 1, i % 2 == 0 ? "ipc:///n2" : "ipc:///nowhere");
+        hint(&rig, 2, 1, "ipc:///n0");
+        rig_run(&rig, 100 * MOMI_MS);
+    }
+    rig_start(&rig, 1);
+    rig_run(&rig, 10 * MOMI_S);
+    check_ready(&rig, 3);
+    CHECK(momi_mesh_lane_is_up(rig.nodes[0].core, rig.nodes[1].id));
+    CHECK(momi_mesh_lane_is_up(rig.nodes[2].core, rig.nodes[1].id));
+    rig_free(&rig);
+}
+
 static void nothing_leaks(void **state) {
     (void)state;
     int64_t live = momi_mem_live();
@@ -751,6 +820,8 @@ int main(void) {
         TEST(leaders_are_spread),
         TEST(the_status_tells_it_all),
         TEST(hostile_frames_change_nothing),
+        TEST(a_member_is_found_where_others_say),
+        TEST(wrong_hints_change_nothing),
         TEST(nothing_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

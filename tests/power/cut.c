@@ -76,6 +76,21 @@ static bool is_applied(const struct image *image, const struct cut *cut,
     return momi_rng_chance(rng, 500000);
 }
 
+/* A rename that has reached the disk has everything before it in its directories with it.
+ */
+static void carry_along(struct image *image, size_t at) {
+    const struct rename *change = &image->renames[at];
+    if (!change->is_cut_in || change->from == NULL || change->to == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < at; i++) {
+        struct rename *before = &image->renames[i];
+        bool is_there = before->from == change->from || before->from == change->to ||
+                        before->to == change->from || before->to == change->to;
+        before->is_cut_in = before->is_cut_in || is_there;
+    }
+}
+
 static void cut_names(struct image *image, const struct cut *cut, struct momi_rng *rng) {
     for (struct inode *inode = image->inodes; inode != NULL; inode = inode->next) {
         if (inode->is_directory) {
@@ -85,9 +100,16 @@ static void cut_names(struct image *image, const struct cut *cut, struct momi_rn
     uint64_t limit = momi_rng_between(rng, image->order_committed, image->order);
     uint64_t salt = momi_rng_next(rng);
     for (size_t i = 0; i < image->renames_count; i++) {
+        struct rename *change = &image->renames[i];
+        change->is_cut_in = is_applied(image, cut, change, limit, salt, rng);
+    }
+    for (size_t i = image->renames_count; i-- > 0;) {
+        carry_along(image, i);
+    }
+    for (size_t i = 0; i < image->renames_count; i++) {
         const struct rename *change = &image->renames[i];
         struct entries none = {0};
-        if (is_applied(image, cut, change, limit, salt, rng)) {
+        if (change->is_cut_in) {
             rename_apply(change, change->from == NULL ? &none : &change->from->names_cut,
                          change->to == NULL ? &none : &change->to->names_cut);
         }

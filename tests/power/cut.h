@@ -16,9 +16,17 @@ enum cut_names {
     CUT_NAMES_JOURNAL, /* the first of them, as with a journal: syncing anything commits
                           all before it */
     CUT_NAMES_ORDERED, /* the first of each directory */
-    CUT_NAMES_ANY,     /* each by itself */
+    CUT_NAMES_ANY,     /* each by itself, but a rename not before what precedes it in its
+                          directory (see below) */
     CUT_NAMES_COUNT,
 };
+
+/*
+ * Without that exception no RocksDB survives: it renames CURRENT to its new manifest
+ * before it has synced the name of the manifest, and of the tables that recovery wrote. A
+ * file system that keeps the rename and loses the earlier name would be needed; those
+ * with a journal, a log or copy on write do not.
+ */
 
 /* Of data that is not synced, for each file. */
 enum cut_data {

@@ -79,6 +79,7 @@ struct rename {
     char to_name[IMAGE_NAME_BYTES];
     bool from_synced;
     bool to_synced;
+    bool is_cut_in; /* scratch of a cut: it has reached the disk */
 };
 void rename_apply(const struct rename *change, struct entries *from, struct entries *to);
 

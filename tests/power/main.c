@@ -9,7 +9,8 @@
  * chain of lives: each ends by itself or by a kill at any call, and the next begins in
  * what the kill, or a power cut at any earlier moment, has left. So recovery is cut, too.
  * With --mutant the recorder leaves out syncs: then finding a loss is the success, and
- * finding none in all of --count the failure. What is lost is kept below --keep.
+ * finding none in all of --count the failure. What is lost is kept below --keep, with the
+ * log of its life; `mom-power show LOG` prints one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@
 #include "base/mem.h"
 #include "power/cut.h"
 #include "power/judge.h"
+#include "power/show.h"
 
 enum {
     LIVES_MAX = 4, /* of a chain */
@@ -90,6 +92,7 @@ struct chain {
     struct facts *facts;
     struct facts *next_facts; /* those of the directory `next` */
     bool has_next;
+    const struct power_log *log; /* of this life */
 };
 
 static double now_ms(void) {
@@ -301,7 +304,21 @@ static void keep(struct tester *tester, struct chain *chain, const struct cut *c
                    tester->options.seed, tester->totals.failures);
     remove_tree(path);
     (void)cut_make(chain->image, cut, &rng, path);
-    printf("  the directory is in %s\n", path);
+    printf("  the directory is in %s, the log beside it\n", path);
+    (void)snprintf(path, sizeof path, "%s/%" PRIu64 "-%" PRIu64 ".log",
+                   tester->options.keep, tester->options.seed, tester->totals.failures);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    for (uint64_t done = 0; fd >= 0 && done < chain->log->used_bytes;) {
+        ssize_t size =
+            write(fd, (const uint8_t *)chain->log + done, chain->log->used_bytes - done);
+        if (size <= 0) {
+            break;
+        }
+        done += (uint64_t)size;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
 }
 
 static void fail(struct tester *tester, struct chain *chain, const struct cut *cut,
@@ -467,6 +484,7 @@ static bool run_chain(struct tester *tester, enum scene_shape shape, uint64_t en
         uint64_t dies_after = draw_death(tester);
         struct power_log *log = record_life(tester, &chain, seed, dies_after);
         is_well = log != NULL;
+        chain.log = log;
         if (is_well) {
             is_well = walk(tester, &chain, log, count);
             (void)munmap(log, POWER_LOG_BYTES);
@@ -588,6 +606,9 @@ int main(int argc, char **argv) {
     if (argc == 7 && strcmp(argv[1], "live") == 0) {
         return scene_live(strcmp(argv[2], "mesh") == 0 ? SCENE_MESH : SCENE_ALONE,
                           argv[3], argv[4], number(argv[5]), number(argv[6]));
+    }
+    if (argc == 3 && strcmp(argv[1], "show") == 0) {
+        return show_log(argv[2]);
     }
     bind_now(argv);
     tester.options = read_options(argc, argv);

@@ -360,13 +360,16 @@ def _fill(store: Store, left_bytes: int) -> None:
                 return  # somebody else took the rest
 
 
-def _filled(world: World, fault: Fault, percent: int) -> Steps:
+def _filled(world: World, fault: Fault, percent: int, is_killed: bool) -> Steps:
     stores = _some(world, fault)
     fault.what = _names(stores)
     for store in stores:
         store.excuses.add(fault.number)
+        if is_killed:
+            world.kill(store)
         space = os.statvfs(store.disk)
         _fill(store, space.f_blocks * space.f_frsize * percent // 100)
+        world.start(store)
     yield fault.seconds
     for store in stores:
         store.ballast.unlink(missing_ok=True)
@@ -379,13 +382,19 @@ def _filled(world: World, fault: Fault, percent: int) -> Steps:
 @kind(1.0, 6.0)
 def disk_low(world: World, fault: Fault) -> Steps:
     """less than 2 % is left on a disk"""
-    yield from _filled(world, fault, LOW_SPACE_PERCENT)
+    yield from _filled(world, fault, LOW_SPACE_PERCENT, is_killed=False)
 
 
 @kind(1.0, 6.0)
 def disk_full(world: World, fault: Fault) -> Steps:
-    """nothing is left on a disk"""
-    yield from _filled(world, fault, 0)
+    """nothing is left on a disk; what RocksDB has set aside for its log still is"""
+    yield from _filled(world, fault, 0, is_killed=False)
+
+
+@kind(1.0, 6.0)
+def disk_full_start(world: World, fault: Fault) -> Steps:
+    """nothing is left on a disk when a store that was killed starts there"""
+    yield from _filled(world, fault, 0, is_killed=True)
 
 
 @kind(1.0, 8.0)

@@ -4,7 +4,8 @@
 A gap is the time between one acknowledged publish and the next, by any producer; or to
 one stream, the worst of them, which is longer, since each stream has a leader of its own;
 or between deliveries, to any consumer. A gap belongs to every fault that lasted during a
-part of it.
+part of it. Faults overlap, so each kind is also told from those occasions that had no
+other fault near them.
 """
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from faults import KINDS, Fault
 
 NS = 1_000_000_000
+NEAR_NS = NS // 2
 
 
 @dataclass
@@ -79,16 +81,21 @@ class Row:
     no_stream: float = 0.0
     no_delivery: float = 0.0
     after_end: float = 0.0
+    alone_times: int = 0
+    alone_no_stream: float = 0.0
 
-    def add(self, fault: Fault, service: Service) -> None:
+    def add(self, fault: Fault, service: Service, is_alone: bool) -> None:
         begin, end = fault.begin_ns, fault.end_ns
         self.times += 1
         self.lasted = max(self.lasted, (end - begin) / NS)
         self.no_acknowledgement = max(
             self.no_acknowledgement, _longest_gap(service.acknowledged_ns, begin, end))
-        self.no_stream = max([self.no_stream, *(
-            _longest_gap(moments, begin, end)
-            for moments in service.streams_ns.values())])
+        no_stream = max((_longest_gap(moments, begin, end)
+                         for moments in service.streams_ns.values()), default=0.0)
+        self.no_stream = max(self.no_stream, no_stream)
+        if is_alone:
+            self.alone_times += 1
+            self.alone_no_stream = max(self.alone_no_stream, no_stream)
         self.no_delivery = max(
             self.no_delivery, _longest_gap(service.delivered_ns, begin, end))
         self.after_end = max(self.after_end, _next_after(service.acknowledged_ns, end))
@@ -96,8 +103,9 @@ class Row:
     def also(self, other: Row) -> None:
         """The worst of both."""
         self.times += other.times
+        self.alone_times += other.alone_times
         for name in ("lasted", "no_acknowledgement", "no_stream", "no_delivery",
-                     "after_end"):
+                     "after_end", "alone_no_stream"):
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
 
 
@@ -125,17 +133,26 @@ class Result:
         return Result(rows=rows, **fields)
 
 
+def _is_alone(fault: Fault, faults: list[Fault]) -> bool:
+    return not any(other is not fault and other.begin_ns < fault.end_ns + NEAR_NS
+                   and other.end_ns + NEAR_NS > fault.begin_ns for other in faults)
+
+
 def rows_of(faults: list[Fault], service: Service) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for fault in faults:
-        rows.setdefault(fault.kind, Row()).add(fault, service)
+        rows.setdefault(fault.kind, Row()).add(
+            fault, service, _is_alone(fault, faults))
     return rows
 
 
-HEAD = """\
-                             longest time without                    until the first
-                             an acknowledged publish     a delivery  acknowledged publish
-fault          times longest by anyone   to one stream   to anyone   after its end"""
+COLUMNS = "{:14} {:>5} {:>7} {:>9} {:>13} {:>13} {:>15} {:>13} {:>13}"
+HEAD = "\n".join(COLUMNS.format(*row).rstrip() for row in (
+    ("", "", "", "longest", "time without", "", "", "fault", "alone:"),
+    ("", "", "", "an acknow-", "one to the", "a delivery", "acknowledged", "",
+     "one to the"),
+    ("fault", "times", "longest", "ledgement", "worst stream", "to anyone",
+     "after its end", "times", "worst stream")))
 
 
 def table(rows: dict[str, Row], not_run: dict[str, str]) -> str:
@@ -143,8 +160,10 @@ def table(rows: dict[str, Row], not_run: dict[str, str]) -> str:
     for kind in KINDS:
         if kind in rows:
             row = rows[kind]
-            lines.append(f"{kind:14} {row.times:5d} {row.lasted:5.1f} s "
-                         f"{row.no_acknowledgement:7.2f} s {row.no_stream:11.2f} s "
-                         f"{row.no_delivery:11.2f} s {row.after_end:13.2f} s")
+            alone = f"{row.alone_no_stream:.2f} s" if row.alone_times > 0 else "-"
+            lines.append(COLUMNS.format(
+                kind, row.times, f"{row.lasted:.1f} s", f"{row.no_acknowledgement:.2f} s",
+                f"{row.no_stream:.2f} s", f"{row.no_delivery:.2f} s",
+                f"{row.after_end:.2f} s", row.alone_times, alone))
     lines += [f"{kind:14} NOT RUN: {reason}" for kind, reason in not_run.items()]
     return "\n".join(lines)

@@ -120,7 +120,7 @@ MOM_API void mom_status_free(mom_status *status);
 
 /** Counters of one node since it was opened, except where the name says otherwise. */
 #define MOM_METRICS_MAP(X)                                                               \
-    X(turns_count, "rounds of the loop thread")                                          \
+    X(turns_count, "turns of the loop")                                                  \
     X(events_count, "events stepped by the core")                                        \
     X(effects_count, "effects carried out")                                              \
     X(calls_count, "calls of the program")                                               \

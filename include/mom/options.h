@@ -60,8 +60,9 @@ typedef enum mom_log_level {
 
 /** Receives log lines. `id` is stable and can be searched for ("MOM-LANE-REFUSED"),
  * `group` is the part that speaks ("lane"), `message` one line of text; all are valid
- * during the call only. *Thread:* called on threads of the library, one at a time for
- * each node; it may not call libmom and should return soon. */
+ * during the call only. *Thread:* called on threads of the library and on threads that
+ * are inside one of its calls, one at a time for each node; it may not call libmom and
+ * should return soon. */
 typedef void (*mom_log_fn)(mom_log_level level, const char *id, const char *group,
                            const char *message, void *user);
 

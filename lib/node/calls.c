@@ -372,7 +372,9 @@ int momi_calls_put(struct momi_calls *calls, const struct momi_call *call,
         if (id != NULL) {
             *id = slot->id;
         }
-        momi_mailbox_wake(mailbox);
+        if (!target->visits) {
+            momi_mailbox_wake(mailbox);
+        }
     }
     pthread_mutex_unlock(&mailbox->mutex);
     if (error != MOM_OK) {

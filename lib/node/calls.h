@@ -107,6 +107,7 @@ struct momi_call_target {
     struct mom_consumer *consumer;
     void *user;
     bool may_wait; /* for room, until the call's deadline; else FULL */
+    bool visits;   /* nobody is woken: momi_node_visit follows */
 };
 
 void momi_calls_init(struct momi_calls *calls, struct momi_mailbox *mailbox,

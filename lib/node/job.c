@@ -48,6 +48,12 @@ void momi_job_return(struct momi_job *job, struct momi_mailbox *mailbox) {
     }
 }
 
+void momi_job_bring(struct momi_job *job, struct momi_mailbox *mailbox) {
+    if (!momi_mailbox_bring(mailbox, &job->post)) {
+        momi_job_free(job);
+    }
+}
+
 int momi_worker_init(struct momi_worker *worker) {
     memset(worker, 0, sizeof *worker);
     momi_list_init(&worker->jobs);
@@ -101,6 +107,13 @@ void momi_worker_put(struct momi_worker *worker, struct momi_job *job) {
         pthread_cond_signal(&worker->wake);
     }
     pthread_mutex_unlock(&worker->mutex);
+}
+
+bool momi_worker_is_idle(struct momi_worker *worker) {
+    pthread_mutex_lock(&worker->mutex);
+    bool is_idle = momi_list_empty(&worker->jobs);
+    pthread_mutex_unlock(&worker->mutex);
+    return is_idle;
 }
 
 bool momi_worker_take(struct momi_worker *worker, struct momi_list *jobs,

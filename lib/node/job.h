@@ -49,6 +49,8 @@ struct momi_job *momi_job_new(enum momi_job_type type); /* NULL: out of memory *
 void momi_job_free(struct momi_job *job);
 /* The worker is done with it: to the loop, or away when that has ended. */
 void momi_job_return(struct momi_job *job, struct momi_mailbox *mailbox);
+/* The same, but nobody is woken: a visit or momi_mailbox_nudge must follow. */
+void momi_job_bring(struct momi_job *job, struct momi_mailbox *mailbox);
 /* For the next use: keeps its memory. */
 void momi_job_clear(struct momi_job *job);
 
@@ -69,6 +71,8 @@ int momi_worker_start(struct momi_worker *worker, const char *name,
 /* The thread does what is queued, then ends; returns when it has. */
 void momi_worker_stop(struct momi_worker *worker);
 void momi_worker_put(struct momi_worker *worker, struct momi_job *job);
+/* Nothing is queued. */
+bool momi_worker_is_idle(struct momi_worker *worker);
 /* The worker's thread: moves all jobs to `jobs`, after waiting for one up to
  * `deadline_us`. False: it shall end, and nothing is queued. */
 bool momi_worker_take(struct momi_worker *worker, struct momi_list *jobs,

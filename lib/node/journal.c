@@ -6,14 +6,16 @@
 
 #include "base/assert.h"
 #include "base/err.h"
+#include "node/node_internal.h"
 #include "port/clock.h"
 
 #define IDLE_US  (50 * MOMI_MS) /* without work for so long, the store is idle */
 #define SPACE_US MOMI_S
 
-int momi_journal_init(struct momi_journal *journal, struct momi_mailbox *mailbox,
+int momi_journal_init(struct momi_journal *journal, mom_node *node,
                       struct momi_store *store, struct momi_datadir *dir) {
-    journal->mailbox = mailbox;
+    journal->node = node;
+    journal->mailbox = &node->mailbox;
     journal->store = store;
     journal->dir = dir;
     momi_post_init(&journal->space_post, POST_SPACE);
@@ -78,7 +80,12 @@ static void do_jobs(struct momi_journal *journal, struct momi_list *jobs) {
             job->error = error;
             job->is_reported = job == last;
         }
-        momi_job_return(job, journal->mailbox);
+        momi_job_bring(job, journal->mailbox);
+    }
+    if (momi_worker_is_idle(&journal->worker)) {
+        momi_node_visit(journal->node);
+    } else {
+        momi_mailbox_nudge(journal->mailbox); /* the next sync begins at once */
     }
 }
 

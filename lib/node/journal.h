@@ -2,11 +2,14 @@
 /*
  * The journal thread: the only writer of the store. It takes all batches that are queued,
  * writes them in order, and syncs once at the end if any of them asks for it: group
- * commit without a timer. It also makes the mesh id durable, lets the store sync its mark
- * when there is nothing to do, and measures the free space.
+ * commit without a timer. When nothing more is queued it brings the news to the loop
+ * itself (momi_node_visit). It also makes the mesh id durable, lets the store sync its
+ * mark when there is nothing to do, and measures the free space.
  */
 #ifndef MOMI_NODE_JOURNAL_H
 #define MOMI_NODE_JOURNAL_H
+
+#include <mom/mom.h>
 
 #include "node/job.h"
 #include "port/datadir.h"
@@ -14,6 +17,7 @@
 
 struct momi_journal {
     struct momi_worker worker;
+    mom_node *node; /* whose loop hears of what is written */
     struct momi_mailbox *mailbox;
     struct momi_store *store;    /* borrowed */
     struct momi_datadir *dir;    /* borrowed; NULL: none */
@@ -22,7 +26,7 @@ struct momi_journal {
     _Atomic uint64_t queued_bytes;
 };
 
-int momi_journal_init(struct momi_journal *journal, struct momi_mailbox *mailbox,
+int momi_journal_init(struct momi_journal *journal, mom_node *node,
                       struct momi_store *store, struct momi_datadir *dir);
 int momi_journal_start(struct momi_journal *journal);
 void momi_journal_stop(struct momi_journal *journal);

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loop thread: one turn after the other. A turn takes what is in the mailbox, steps
- * the core for each, ends the core's turn, and carries out the effects: one batch to the
- * journal, one write for each lane, one wake-up for each thread that waits. While the
- * journal syncs, the next turns fill the next batch: group commit without a timer.
+ * The loop: one turn after the other. A turn takes what is in the mailbox, steps the core
+ * for each, ends the core's turn, and carries out the effects: one write for each lane,
+ * one batch to the journal, one wake-up for each thread that waits. While the journal
+ * syncs, the next turns fill the next batch: group commit without a timer.
+ *
+ * Turns are taken by the loop's thread, or by a visitor: a thread that brings mail (a
+ * frame, a finished write, a call that it will wait for) and finds the turn free. A
+ * thread that is awake goes on instead of waking another: a message alone meets half as
+ * many sleeping threads on its way (docs/hot-path.md). A visitor takes few turns; what is
+ * left is for the loop's thread, as is all that time brings.
  */
 #include "base/assert.h"
 #include "node/node_internal.h"
 #include "port/clock.h"
 
 #define DRAIN_STEP_US MOMI_MS
+
+enum { VISIT_TURNS_MAX = 2 };
 
 static void read_clock(mom_node *node) {
     uint64_t now_us = momi_clock_monotonic_us();
@@ -147,22 +155,14 @@ static void drain(mom_node *node) {
     pthread_mutex_unlock(&node->mailbox.mutex);
 }
 
-/* Waits for something to do. False: the loop shall end. */
-static bool take_mail(mom_node *node, size_t *posts_count) {
+/* With the mutex held: returns how many posts the turn begins with. */
+static size_t enter(mom_node *node) {
     struct momi_mailbox *mailbox = &node->mailbox;
-    bool is_rest = node->taken.size > 0;
-    uint64_t due_us = is_rest ? 0 : next_deadline(node);
-    pthread_mutex_lock(&mailbox->mutex);
+    mailbox->is_turning = true;
     momi_calls_make_room(&node->calls);
-    if (!is_rest) {
-        momi_mailbox_wait(mailbox, due_us);
-    }
-    bool goes_on = !mailbox->is_stopped;
     /* Posts that came with later calls may be handled before them, never after. */
-    *posts_count =
-        is_rest ? mailbox->posts_count : momi_mailbox_take(mailbox, &node->taken);
-    pthread_mutex_unlock(&mailbox->mutex);
-    return goes_on;
+    return node->taken.size > 0 ? mailbox->posts_count
+                                : momi_mailbox_take(mailbox, &node->taken);
 }
 
 static void turn(mom_node *node, size_t posts_count) {
@@ -216,13 +216,50 @@ static void drop_mail(mom_node *node) {
     }
 }
 
+/* When the next turn is due, if no mail comes; 0: at once, this one left something. */
+static uint64_t due_after(mom_node *node) {
+    return node->taken.size > 0 ? 0 : next_deadline(node);
+}
+
+void momi_node_visit(mom_node *node) {
+    struct momi_mailbox *mailbox = &node->mailbox;
+    uint64_t due_us = MOMI_NEVER;
+    size_t turns = 0;
+    pthread_mutex_lock(&mailbox->mutex);
+    bool is_free = !mailbox->is_turning;
+    while (is_free && turns < VISIT_TURNS_MAX && !mailbox->is_stopped &&
+           momi_mailbox_has_mail(mailbox)) {
+        size_t posts_count = enter(node);
+        pthread_mutex_unlock(&mailbox->mutex);
+        turn(node, posts_count);
+        due_us = due_after(node);
+        turns++;
+        pthread_mutex_lock(&mailbox->mutex);
+    }
+    if (turns > 0) {
+        momi_mailbox_leave(mailbox, due_us);
+    }
+    pthread_mutex_unlock(&mailbox->mutex);
+}
+
 void *momi_node_run(void *user) {
     mom_node *node = user;
-    size_t posts_count = 0;
-    turn(node, posts_count); /* the core begins */
-    while (take_mail(node, &posts_count)) {
-        turn(node, posts_count);
+    struct momi_mailbox *mailbox = &node->mailbox;
+    bool goes_on = true;
+    turn(node, 0); /* the core begins; the thread has had the turn from the start */
+    while (goes_on) {
+        uint64_t due_us = due_after(node);
+        pthread_mutex_lock(&mailbox->mutex);
+        momi_mailbox_leave(mailbox, due_us);
+        momi_mailbox_wait(mailbox);
+        goes_on = !mailbox->is_stopped;
+        size_t posts_count = enter(node);
+        pthread_mutex_unlock(&mailbox->mutex);
+        if (goes_on) {
+            turn(node, posts_count);
+        }
     }
+    /* The turn is kept: nobody visits any more. */
     momi_mailbox_end(&node->mailbox);
     drop_mail(node);
     /* S3: what was sent and not answered may have been done. */

@@ -39,6 +39,7 @@ bool momi_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadl
 int momi_mailbox_init(struct momi_mailbox *mailbox) {
     memset(mailbox, 0, sizeof *mailbox);
     momi_list_init(&mailbox->posts);
+    mailbox->is_turning = true; /* until the loop's thread has begun */
     int error = momi_cond_init(&mailbox->wake);
     if (error != MOM_OK) {
         return error;
@@ -69,17 +70,39 @@ void momi_post_init(struct momi_post *post, enum momi_post_type type) {
     post->is_posted = false;
 }
 
-bool momi_mailbox_post(struct momi_mailbox *mailbox, struct momi_post *post) {
+bool momi_mailbox_has_mail(const struct momi_mailbox *mailbox) {
+    return mailbox->calls.size > 0 || !momi_list_empty(&mailbox->posts);
+}
+
+static bool push(struct momi_mailbox *mailbox, struct momi_post *post, bool wakes) {
     pthread_mutex_lock(&mailbox->mutex);
     bool is_new = !post->is_posted && !mailbox->is_ended;
     if (is_new) {
         post->is_posted = true;
         momi_list_push_back(&mailbox->posts, &post->link);
         mailbox->posts_count++;
-        momi_mailbox_wake(mailbox);
+        if (wakes) {
+            momi_mailbox_wake(mailbox);
+        }
     }
     pthread_mutex_unlock(&mailbox->mutex);
     return is_new;
+}
+
+bool momi_mailbox_post(struct momi_mailbox *mailbox, struct momi_post *post) {
+    return push(mailbox, post, true);
+}
+
+bool momi_mailbox_bring(struct momi_mailbox *mailbox, struct momi_post *post) {
+    return push(mailbox, post, false);
+}
+
+void momi_mailbox_nudge(struct momi_mailbox *mailbox) {
+    pthread_mutex_lock(&mailbox->mutex);
+    if (momi_mailbox_has_mail(mailbox)) {
+        momi_mailbox_wake(mailbox);
+    }
+    pthread_mutex_unlock(&mailbox->mutex);
 }
 
 void momi_mailbox_close(struct momi_mailbox *mailbox) {
@@ -103,18 +126,29 @@ void momi_mailbox_stop(struct momi_mailbox *mailbox) {
     pthread_mutex_unlock(&mailbox->mutex);
 }
 
-static bool has_mail(const struct momi_mailbox *mailbox) {
-    return mailbox->calls.size > 0 || !momi_list_empty(&mailbox->posts);
+void momi_mailbox_leave(struct momi_mailbox *mailbox, uint64_t due_us) {
+    mailbox->is_turning = false;
+    mailbox->due_us = due_us;
+    if (momi_mailbox_has_mail(mailbox) || mailbox->is_stopped ||
+        due_us < mailbox->until_us) {
+        momi_mailbox_wake(mailbox);
+    }
 }
 
-void momi_mailbox_wait(struct momi_mailbox *mailbox, uint64_t deadline_us) {
-    while (!has_mail(mailbox) && !mailbox->is_stopped) {
+static bool must_wait(const struct momi_mailbox *mailbox) {
+    return mailbox->is_turning ||
+           (!momi_mailbox_has_mail(mailbox) && !mailbox->is_stopped &&
+            (mailbox->due_us == MOMI_NEVER ||
+             momi_clock_monotonic_us() < mailbox->due_us));
+}
+
+void momi_mailbox_wait(struct momi_mailbox *mailbox) {
+    while (must_wait(mailbox)) {
+        /* A visitor tells when its turn ends, and what is due then. */
+        mailbox->until_us = mailbox->is_turning ? MOMI_NEVER : mailbox->due_us;
         mailbox->is_sleeping = true;
-        bool in_time = momi_cond_wait(&mailbox->wake, &mailbox->mutex, deadline_us);
+        (void)momi_cond_wait(&mailbox->wake, &mailbox->mutex, mailbox->until_us);
         mailbox->is_sleeping = false;
-        if (!in_time) {
-            return;
-        }
     }
 }
 

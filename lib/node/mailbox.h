@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The mailbox: all that other threads hand to the loop thread of a node, under one mutex.
+ * The mailbox: all that other threads hand to the loop of a node, under one mutex.
+ *
+ * The loop is a role. Whoever holds the *turn* (`is_turning`) is alone with the core and
+ * all that belongs to the loop: usually the loop's thread, but a thread that brings mail
+ * while nobody has the turn may take it (momi_node_visit), which saves waking the loop's
+ * thread: a visitor. Only the loop's thread waits here.
  *
  * Two kinds of mail. *Calls* of the program are bytes, appended to a buffer that changes
  * places with the loop's own when the loop takes it: a call costs one lock and one copy,
@@ -41,17 +46,20 @@ struct momi_post {
 
 struct momi_mailbox {
     pthread_mutex_t mutex;
-    pthread_cond_t wake;     /* of the loop */
+    pthread_cond_t wake;     /* of the loop's thread */
     pthread_cond_t room;     /* of callers that wait for room */
     struct momi_bytes calls; /* being filled */
     struct momi_list posts;  /* struct momi_post.link */
     size_t posts_count;
     uint32_t room_waiters;
-    bool is_sleeping; /* the loop waits on `wake` */
-    bool is_closed;   /* no calls any more */
-    int refusal;      /* what calls are answered with instead of being taken, or 0 */
-    bool is_stopped;  /* the loop shall end */
-    bool is_ended;    /* the loop has ended: posts go nowhere */
+    bool is_turning; /* somebody has the turn; at first, and when it ended, the thread */
+    uint64_t due_us; /* nothing is to be done before, but for mail; set with each turn */
+    uint64_t until_us; /* until when the thread sleeps, if it does */
+    bool is_sleeping;  /* the loop's thread waits on `wake` */
+    bool is_closed;    /* no calls any more */
+    int refusal;       /* what calls are answered with instead of being taken, or 0 */
+    bool is_stopped;   /* the loop shall end */
+    bool is_ended;     /* the loop has ended: posts go nowhere */
 };
 
 int momi_mailbox_init(struct momi_mailbox *mailbox);
@@ -60,9 +68,14 @@ void momi_mailbox_destroy(struct momi_mailbox *mailbox);
 void momi_post_init(struct momi_post *post, enum momi_post_type type);
 /* Any thread. False: it is posted already, or the loop has ended. */
 bool momi_mailbox_post(struct momi_mailbox *mailbox, struct momi_post *post);
-/* With the mutex held: wakes the loop if it sleeps. */
+/* The same, but nobody is woken: momi_node_visit or momi_mailbox_nudge must follow. */
+bool momi_mailbox_bring(struct momi_mailbox *mailbox, struct momi_post *post);
+/* Any thread: wakes the loop's thread if it sleeps on mail. */
+void momi_mailbox_nudge(struct momi_mailbox *mailbox);
+/* With the mutex held: wakes the loop's thread if it sleeps. Who has the turn looks at
+ * the mail when it ends. */
 static inline void momi_mailbox_wake(struct momi_mailbox *mailbox) {
-    if (mailbox->is_sleeping) {
+    if (mailbox->is_sleeping && !mailbox->is_turning) {
         mailbox->is_sleeping = false;
         pthread_cond_signal(&mailbox->wake);
     }
@@ -75,14 +88,19 @@ void momi_mailbox_stop(struct momi_mailbox *mailbox);
 /* When the loop has ended: no more posts or calls. */
 void momi_mailbox_end(struct momi_mailbox *mailbox);
 
-/* Loop thread: with the mutex held, waits until there is mail, it shall stop, or
- * `deadline_us` has come. */
-void momi_mailbox_wait(struct momi_mailbox *mailbox, uint64_t deadline_us);
-/* Loop thread, with the mutex held: `calls` must be empty; it changes places with the
- * filled buffer. Returns how many posts there are: to be handled before these calls. */
+/* With the mutex held: there are calls or posts. */
+bool momi_mailbox_has_mail(const struct momi_mailbox *mailbox);
+/* With the mutex held: the turn ends; nothing has to be done before `due_us`. */
+void momi_mailbox_leave(struct momi_mailbox *mailbox, uint64_t due_us);
+/* The loop's thread: with the mutex held, waits until nobody has the turn and there is
+ * mail, it shall stop, or something is due. */
+void momi_mailbox_wait(struct momi_mailbox *mailbox);
+/* Who has the turn, with the mutex held: `calls` must be empty; it changes places with
+ * the filled buffer. Returns how many posts there are: to be handled before these calls.
+ */
 size_t momi_mailbox_take(struct momi_mailbox *mailbox, struct momi_bytes *calls);
-/* Loop thread: the oldest post; NULL when there is none. What was posted is to be looked
- * at after this returns. */
+/* Who has the turn: the oldest post; NULL when there is none. What was posted is to be
+ * looked at after this returns. */
 struct momi_post *momi_mailbox_next_post(struct momi_mailbox *mailbox);
 /* Any thread, before the struct that the post sits in goes. */
 void momi_mailbox_unpost(struct momi_mailbox *mailbox, struct momi_post *post);

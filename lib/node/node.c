@@ -244,10 +244,15 @@ struct momi_calls *momi_node_calls(mom_node *node) {
 
 int momi_node_call(mom_node *node, const struct momi_call *call,
                    const struct momi_messages *messages, struct momi_answer *answer) {
-    struct momi_call_target target = {.target = SLOT_THREAD, .may_wait = true};
+    struct momi_call_target target = {
+        .target = SLOT_THREAD, .may_wait = true, .visits = true};
     struct momi_slot *slot;
     int error = momi_calls_put(&node->calls, call, messages, &target, NULL, &slot, NULL);
-    return error != MOM_OK ? error : momi_calls_wait(&node->calls, slot, answer);
+    if (error != MOM_OK) {
+        return error;
+    }
+    momi_node_visit(node); /* this thread would sleep anyway */
+    return momi_calls_wait(&node->calls, slot, answer);
 }
 
 int momi_node_call_closing(mom_node *node, const struct momi_call *call, bool may_wait) {

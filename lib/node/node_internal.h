@@ -4,7 +4,7 @@
  *
  *   node.c           life cycle: open, close, references
  *   open.c           identity, store, restore, listening
- *   loop.c           the loop thread: mail and time into events, one turn after the other
+ *   loop.c           mail and time into events, one turn after the other
  *   run_effects.c    effects into actions: the second switch
  *   journal.c        the thread that writes      reader.c   the thread that reads
  *   peers.c          lanes      handshake.c, outbox.c
@@ -12,7 +12,8 @@
  *   calls.c          calls and their answers     completions.c
  *   consumers.c      the program's side          consumers_loop.c   the loop's
  *
- * Fields belong to the loop thread unless a comment says otherwise.
+ * Fields belong to whoever has the turn (mailbox.h), called the loop, unless a comment
+ * says otherwise.
  */
 #ifndef MOMI_NODE_NODE_INTERNAL_H
 #define MOMI_NODE_NODE_INTERNAL_H
@@ -107,6 +108,8 @@ void momi_node_unprepare(mom_node *node, int *error);
 
 /* loop.c */
 void *momi_node_run(void *node);
+/* Any thread that has brought mail, without a lock: takes the turn if nobody has it. */
+void momi_node_visit(mom_node *node);
 void momi_node_step(mom_node *node, struct momi_event *event);
 
 /* run_effects.c */

@@ -264,7 +264,7 @@ int momi_node_prepare(mom_node *node, const mom_options *options) {
     if (error == MOM_OK) {
         node->id = momi_key_node_id(&node->key.public_key);
         choose_name(node, options);
-        error = momi_journal_init(&node->journal, &node->mailbox, node->store, node->dir);
+        error = momi_journal_init(&node->journal, node, node->store, node->dir);
         node->has_journal = error == MOM_OK;
     }
     if (error == MOM_OK) {

@@ -101,7 +101,8 @@ static bool received(void *user, struct momi_lane *lane, struct momi_buf *chunk,
     bool is_taken = push_frames(peer, chunk, frames, count);
     peer->is_stopped = !is_taken;
     pthread_mutex_unlock(&peer->mutex);
-    (void)momi_mailbox_post(&node->mailbox, &peer->post);
+    (void)momi_mailbox_bring(&node->mailbox, &peer->post);
+    momi_node_visit(node);
     return is_taken;
 }
 

@@ -177,8 +177,7 @@ static void run_effect(mom_node *node, const struct momi_effect *effect) {
         momi_outbox_send(node, effect->node, effect->frame);
         break;
     case FX_WRITE:
-        start_write(node, effect);
-        break;
+        break; /* after the frames of this turn */
     case FX_READ:
         start_read(node, effect, JOB_READ);
         break;
@@ -218,10 +217,13 @@ void momi_node_run_effects(mom_node *node) {
     for (size_t i = 0; i < effects->count; i++) {
         run_effect(node, &effects->list[i]);
     }
+    /* Frames first: the way to a follower and back is longer than the own sync. */
     momi_peers_flush(node);
     for (size_t i = 0; i < effects->count; i++) {
         const struct momi_effect *effect = &effects->list[i];
-        if (effect->type == FX_COMPLETE) {
+        if (effect->type == FX_WRITE) {
+            start_write(node, effect);
+        } else if (effect->type == FX_COMPLETE) {
             momi_calls_complete(&node->calls, effect->token, &effect->completion,
                                 &node->touched);
         } else if (effect->type == FX_HANGUP) {

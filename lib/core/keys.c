@@ -15,7 +15,7 @@ enum {
     ENTRY_KEY_BYTES = 12,
     NODE_KEY_BYTES = 5, /* letter and shard */
     PEER_KEY_BYTES = 9,
-    LAST_BYTES = 16,
+    PAIR_BYTES = 16,
     PEER_LETTER = 'p',
     SIDES_COUNT = 2,
 };
@@ -124,14 +124,22 @@ bool momi_number_decode(struct momi_slice bytes, uint64_t *number) {
     return true;
 }
 
-bool momi_last_decode(struct momi_slice bytes, uint64_t *last_index,
-                      uint64_t *last_term) {
-    if (bytes.size != LAST_BYTES) {
+static bool pair_decode(struct momi_slice bytes, uint64_t *first, uint64_t *second) {
+    if (bytes.size != PAIR_BYTES) {
         return false;
     }
-    *last_index = momi_load_le64(bytes.data);
-    *last_term = momi_load_le64(bytes.data + LAST_BYTES / 2);
+    *first = momi_load_le64(bytes.data);
+    *second = momi_load_le64(bytes.data + PAIR_BYTES / 2);
     return true;
+}
+
+bool momi_last_decode(struct momi_slice bytes, uint64_t *last_index,
+                      uint64_t *last_term) {
+    return pair_decode(bytes, last_index, last_term);
+}
+
+bool momi_owner_decode(struct momi_slice bytes, uint64_t *node, uint64_t *incarnation) {
+    return pair_decode(bytes, node, incarnation);
 }
 
 void momi_shard_header_encode(const struct momi_shard_header *header,
@@ -194,6 +202,15 @@ static void put_number(struct momi_batch *batch, struct momi_key key, uint64_t n
                    momi_slice(value, sizeof value));
 }
 
+static void put_pair(struct momi_batch *batch, struct momi_key key, uint64_t first,
+                     uint64_t second) {
+    uint8_t value[PAIR_BYTES];
+    momi_store_le64(value, first);
+    momi_store_le64(value + PAIR_BYTES / 2, second);
+    momi_batch_put(batch, MOMI_FAMILY_NODE, momi_key_slice(&key),
+                   momi_slice(value, sizeof value));
+}
+
 void momi_batch_put_entry(struct momi_batch *batch, uint32_t shard, uint64_t index,
                           struct momi_buf *entry) {
     struct momi_key key = momi_key_entry(shard, index);
@@ -215,12 +232,11 @@ void momi_batch_truncate(struct momi_batch *batch, uint32_t shard, uint64_t from
 
 void momi_batch_put_last(struct momi_batch *batch, uint32_t shard, uint64_t last_index,
                          uint64_t last_term) {
-    struct momi_key key = momi_key_node('l', shard);
-    uint8_t value[LAST_BYTES];
-    momi_store_le64(value, last_index);
-    momi_store_le64(value + LAST_BYTES / 2, last_term);
-    momi_batch_put(batch, MOMI_FAMILY_NODE, momi_key_slice(&key),
-                   momi_slice(value, sizeof value));
+    put_pair(batch, momi_key_node('l', shard), last_index, last_term);
+}
+
+void momi_batch_put_owner(struct momi_batch *batch, uint64_t node, uint64_t incarnation) {
+    put_pair(batch, momi_key_node('i', 0), node, incarnation);
 }
 
 void momi_batch_put_removed(struct momi_batch *batch, uint32_t shard, uint64_t replica) {

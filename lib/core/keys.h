@@ -9,6 +9,7 @@
  *          'l' shard be32                     last index and its term, in every batch
  *                                             that touches the shard's log
  *          't' shard be32                     highest removed replica id (R2)
+ *          'i' 0 be32                         node id and incarnation that opened it last
  *          'p' node be64                      highest incarnation seen of a peer (D1)
  *          0   ...                            the store's own
  */
@@ -76,6 +77,9 @@ void momi_batch_put_last(struct momi_batch *batch, uint32_t shard, uint64_t last
                          uint64_t last_term);
 void momi_batch_put_hard(struct momi_batch *batch, uint32_t shard,
                          const struct momi_hard_state *state);
+/* Who has opened the store (D1): written by the host before anything else. */
+void momi_batch_put_owner(struct momi_batch *batch, uint64_t node, uint64_t incarnation);
+bool momi_owner_decode(struct momi_slice bytes, uint64_t *node, uint64_t *incarnation);
 void momi_batch_put_removed(struct momi_batch *batch, uint32_t shard, uint64_t replica);
 void momi_batch_put_peer(struct momi_batch *batch, uint64_t node, uint64_t incarnation);
 void momi_batch_put_header(struct momi_batch *batch, uint32_t shard,

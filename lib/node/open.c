@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "node/node_internal.h"
+#include "node/owner.h"
 
 enum { LIST_MAX = 64 };
 
@@ -130,7 +131,10 @@ static int open_store(mom_node *node, const mom_options *options, uint64_t *batc
         error = open_again(node, options, &report);
     }
     if (error == MOM_OK) {
-        *batch_next = report.number + 1;
+        uint64_t id = momi_key_node_id(&node->key.public_key);
+        error = momi_owner_take(node->store, node->dir, id, report.number + 1);
+        take_identity(node);
+        *batch_next = report.number + 2;
         node->is_durable = true;
     }
     return error;
@@ -218,7 +222,8 @@ static int open_core(mom_node *node, const mom_options *options,
     momi_random_bytes(config.mesh_candidate.bytes, sizeof config.mesh_candidate.bytes);
     node->founders_hash = momi_founders_hash(parsed->form, parsed->form_count);
     node->core = momi_core_new(&config);
-    if (node->core == NULL) {
+    if (node->core == NULL ||
+        !momi_reserve_fill(&node->reserve, MOMI_NODE_RESERVE_BYTES)) {
         return momi_err(MOM_NO_MEMORY, "no memory for a node");
     }
     return restore(node);
@@ -305,6 +310,7 @@ void momi_node_unprepare(mom_node *node, int *error) {
     node->core = NULL;
     momi_effects_free(&node->effects);
     momi_arena_free(&node->arena);
+    momi_reserve_free(&node->reserve);
     momi_bytes_free(&node->taken);
     while (!momi_list_empty(&node->free_jobs)) {
         struct momi_job *job =

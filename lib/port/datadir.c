@@ -431,6 +431,17 @@ int momi_datadir_set_mesh_id(struct momi_datadir *dir, const uint8_t *mesh_id) {
     return error;
 }
 
+int momi_datadir_set_incarnation(struct momi_datadir *dir, uint64_t incarnation) {
+    struct momi_datadir_identity changed = dir->identity;
+    changed.incarnation = incarnation;
+    int error = write_identity(dir->dir_fd, &changed);
+    if (error == 0) {
+        dir->identity = changed;
+    }
+    explicit_bzero(&changed, sizeof changed);
+    return error;
+}
+
 uint32_t momi_datadir_kept(const struct momi_datadir *dir) { return dir->kept; }
 
 int momi_datadir_check_fork(const struct momi_datadir *dir) {

@@ -51,6 +51,9 @@ const struct momi_datadir_identity *momi_datadir_identity(const struct momi_data
 /* Durable when it returns 0; on MOM_IO the old one stays in force. */
 int momi_datadir_set_mesh_id(struct momi_datadir *dir, const uint8_t *mesh_id);
 
+/* The same. Higher than before: the identity file turned out to be an old one. */
+int momi_datadir_set_incarnation(struct momi_datadir *dir, uint64_t incarnation);
+
 /* Moves database, mark and identity to a new kept-N (see momi_datadir_kept) and makes a
  * new identity: new seed, incarnation 1, the same mesh id, so that the node can only
  * return to its mesh, as someone else (rule D3). The store must be closed. A crash in

@@ -23,6 +23,7 @@ enum {
     FORMAT = 1,
     FLAG_ESTABLISHED = 1,
     FLAG_CLEAN = 2,
+    FLAG_DAMAGED = 4,
 };
 static const char magic[8] = {'m', 'o', 'm', ' ', 'm', 'a', 'r', 'k'};
 
@@ -36,7 +37,8 @@ struct momi_mark {
 
 static void encode(uint8_t *out, uint64_t generation, struct momi_mark_value value) {
     uint32_t flags = (value.is_established ? FLAG_ESTABLISHED : 0U) |
-                     (value.is_clean ? FLAG_CLEAN : 0U);
+                     (value.is_clean ? FLAG_CLEAN : 0U) |
+                     (value.is_damaged ? FLAG_DAMAGED : 0U);
     memcpy(out, magic, sizeof magic);
     momi_store_le32(out + 8, FORMAT);
     momi_store_le32(out + 12, flags);
@@ -61,6 +63,7 @@ static int decode(const uint8_t *in, uint64_t *generation,
         .number = momi_load_le64(in + 16),
         .is_established = (flags & FLAG_ESTABLISHED) != 0,
         .is_clean = (flags & FLAG_CLEAN) != 0,
+        .is_damaged = (flags & FLAG_DAMAGED) != 0,
     };
     return 0;
 }

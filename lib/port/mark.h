@@ -27,6 +27,7 @@ struct momi_mark_value {
     uint64_t number;     /* no batch up to it may be missing */
     bool is_established; /* the database exists and may never be created again */
     bool is_clean;       /* closed in order, and not opened since */
+    bool is_damaged;     /* a block of the database was found damaged, in some life */
 };
 
 /* Makes a new mark (number 0, not established), durably, in place of any other. */

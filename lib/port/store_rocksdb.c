@@ -11,6 +11,11 @@
  * is on for the same reason. A database is created only while the mark says that none was
  * established.
  *
+ * A compaction that meets a damaged block would stop all writing for good. So compactions
+ * begin when the start-up has read what it needs, and end for good when any block was
+ * found damaged; the mark remembers it. Damage that a compaction finds first does stop
+ * the store, once: the next open begins without them.
+ *
  * RocksDB allocates by itself and throws when it cannot: that is outside the reach of
  * base/mem.h.
  */
@@ -85,7 +90,9 @@ struct rocks {
     rocksdb_writeoptions_t *sync_options;
     rocksdb_writebatch_t *batch; /* reused; journal thread */
     uint64_t mark_synced_ms;
-    int dir_fd; /* the data directory */
+    atomic_bool is_damaged; /* a block was found damaged, now or in an earlier life */
+    bool compacts;          /* journal thread */
+    int dir_fd;             /* the data directory */
 };
 
 struct momi_store_snapshot {
@@ -143,6 +150,7 @@ static void set_family_options(rocksdb_options_t *options, size_t family,
     rocksdb_block_based_options_destroy(table);
     rocksdb_options_set_write_buffer_size(options, memtable_bytes);
     rocksdb_options_set_compaction_style(options, rocksdb_level_compaction);
+    rocksdb_options_set_disable_auto_compactions(options, 1); /* set_compactions */
     if (family == MOMI_FAMILY_LOG) {
         rocksdb_options_set_compression(options, rocksdb_no_compression);
         rocksdb_options_set_max_write_buffer_number(options, LOG_MEMTABLES_MAX);
@@ -317,6 +325,23 @@ static int probe(struct rocks *rocks, struct momi_store_report *report) {
     return error;
 }
 
+/* Without compactions, files of the first level gather: nothing may wait for fewer. */
+static void set_compactions(struct rocks *rocks, bool are_on) {
+    static const char *const names[] = {"disable_auto_compactions",
+                                        "level0_slowdown_writes_trigger",
+                                        "level0_stop_writes_trigger"};
+    static const char *const on[] = {"false", "20", "36"};
+    static const char *const off[] = {"true", "1000000000", "1000000000"};
+    for (size_t i = 0; i < HANDLES_COUNT; i++) {
+        char *text = NULL;
+        rocksdb_set_options_cf(rocks->db, rocks->handles[i],
+                               sizeof names / sizeof names[0], names, are_on ? on : off,
+                               &text);
+        rocksdb_free(text); /* as it was, then: the next call tries again */
+    }
+    rocks->compacts = are_on;
+}
+
 static int open_for_writing(struct rocks *rocks, enum access access,
                             struct momi_store_report *report) {
     char *text = NULL;
@@ -340,9 +365,13 @@ static int open_for_writing(struct rocks *rocks, enum access access,
     momi_file_remove_ending(rocks->dir_fd, DATABASE_NAME, ".dbtmp");
     /* Recovery has written what it replayed to synced tables: the whole of it is promised
      * now. */
-    struct momi_mark_value value = {
-        .number = number, .is_established = true, .is_clean = false};
+    struct momi_mark_value value = {.number = number,
+                                    .is_established = true,
+                                    .is_damaged = atomic_load(&rocks->is_damaged)};
     error = momi_mark_set(rocks->mark, value);
+    if (error == 0 && atomic_load(&rocks->is_damaged)) {
+        set_compactions(rocks, false);
+    }
     return error != 0 ? error : momi_mark_sync(rocks->mark);
 }
 
@@ -357,6 +386,7 @@ static int open_found(struct rocks *rocks, struct momi_store_report *report) {
     }
     struct momi_mark_value mark = momi_mark_get(rocks->mark);
     report->mark = mark.number;
+    atomic_store(&rocks->is_damaged, mark.is_damaged);
     if (!mark.is_established) {
         /* No batch was ever taken: whatever a crash left of an earlier creation holds no
          * data. */
@@ -410,8 +440,9 @@ static void fill(struct rocks *rocks, const struct momi_batch *batch) {
 
 /* Everything up to `number` is on disk now. */
 static int advance_mark(struct rocks *rocks, uint64_t number) {
-    struct momi_mark_value value = {
-        .number = number, .is_established = true, .is_clean = false};
+    struct momi_mark_value value = {.number = number,
+                                    .is_established = true,
+                                    .is_damaged = atomic_load(&rocks->is_damaged)};
     int error = momi_mark_set(rocks->mark, value);
     uint64_t now_ms = monotonic_ms();
     if (error != 0 || now_ms - rocks->mark_synced_ms < MARK_SYNC_INTERVAL_MS) {
@@ -422,8 +453,15 @@ static int advance_mark(struct rocks *rocks, uint64_t number) {
 }
 
 /* A final failure is MOM_IO, whatever RocksDB calls it. */
-static int fail_write(const char *what, char *text) {
-    (void)fail(what, text); /* for its text */
+static int fail_write(struct rocks *rocks, const char *what, char *text) {
+    if (fail(what, text) == MOM_CORRUPT) {
+        /* A compaction has met a damaged block: the next life does without. */
+        struct momi_mark_value value = momi_mark_get(rocks->mark);
+        value.is_damaged = true;
+        if (momi_mark_set(rocks->mark, value) == 0) {
+            (void)momi_mark_sync(rocks->mark);
+        }
+    }
     return MOM_IO;
 }
 
@@ -442,7 +480,7 @@ static int rocks_write(struct momi_store *store, const struct momi_batch *batch,
         rocksdb_writebatch_clear(rocks->batch);
     }
     if (text != NULL) {
-        return fail_write("writing a batch", text);
+        return fail_write(rocks, "writing a batch", text);
     }
     return sync == MOMI_SYNC_YES ? advance_mark(rocks, batch->number) : 0;
 }
@@ -452,7 +490,7 @@ static int rocks_flush(struct momi_store *store) {
     char *text = NULL;
     rocksdb_flush_wal(rocks->db, 1, &text);
     if (text != NULL) {
-        return fail_write("syncing the write-ahead log", text);
+        return fail_write(rocks, "syncing the write-ahead log", text);
     }
     return advance_mark(rocks, store->number);
 }
@@ -460,6 +498,10 @@ static int rocks_flush(struct momi_store *store) {
 static int rocks_idle(struct momi_store *store) {
     struct rocks *rocks = rocks_of(store);
     rocks->mark_synced_ms = monotonic_ms();
+    bool may_compact = !atomic_load(&rocks->is_damaged);
+    if (may_compact != rocks->compacts && !momi_store_is_stopped(store)) {
+        set_compactions(rocks, may_compact);
+    }
     return momi_mark_sync(rocks->mark);
 }
 
@@ -469,8 +511,10 @@ static int rocks_close(struct momi_store *store) {
     bool was_stopped = momi_store_is_stopped(store) || error != 0;
     close_database(rocks);
     if (!was_stopped) {
-        struct momi_mark_value value = {
-            .number = store->number, .is_established = true, .is_clean = true};
+        struct momi_mark_value value = {.number = store->number,
+                                        .is_established = true,
+                                        .is_clean = true,
+                                        .is_damaged = atomic_load(&rocks->is_damaged)};
         error = momi_mark_set(rocks->mark, value);
         if (error == 0) {
             error = momi_mark_sync(rocks->mark);
@@ -482,6 +526,14 @@ static int rocks_close(struct momi_store *store) {
 
 /* ---- Reading ---- */
 
+static int fail_read(struct rocks *rocks, const char *what, char *text) {
+    int error = fail(what, text);
+    if (error == MOM_CORRUPT) {
+        atomic_store(&rocks->is_damaged, true);
+    }
+    return error;
+}
+
 static int rocks_get(struct momi_store *store, enum momi_family family,
                      struct momi_slice key, struct momi_buf **value) {
     struct rocks *rocks = rocks_of(store);
@@ -490,7 +542,7 @@ static int rocks_get(struct momi_store *store, enum momi_family family,
         rocksdb_get_pinned_cf(rocks->db, rocks->read_options, rocks->handles[family],
                               (const char *)key.data, key.size, &text);
     if (text != NULL) {
-        return fail("reading a value", text);
+        return fail_read(rocks, "reading a value", text);
     }
     if (found == NULL) {
         return MOM_NOT_FOUND;
@@ -542,7 +594,7 @@ static int rocks_scan(struct momi_store *store,
     }
     rocksdb_iter_destroy(iterator);
     rocksdb_readoptions_destroy(options);
-    return text == NULL ? 0 : fail("reading a range", text);
+    return text == NULL ? 0 : fail_read(rocks, "reading a range", text);
 }
 
 static int rocks_snapshot_open(struct momi_store *store,

@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/sort.h"
 #include "core/info.h"
 
 /* --- asking ----------------------------------------------------------------------------
@@ -189,7 +190,8 @@ int mom_subscription_info(mom_node *node, const char *topic, const char *name,
  * -------------------------------------------------------------------------------- */
 
 struct list_item {
-    size_t name_at; /* in `texts` */
+    size_t name_at;   /* in `texts` */
+    const char *name; /* the same, once the list is whole */
     bool is_own;
 };
 struct mom_list {
@@ -210,9 +212,7 @@ void mom_list_free(mom_list *list) {
 size_t mom_list_count(const mom_list *list) { return list == NULL ? 0 : list->count; }
 
 const char *mom_list_name(const mom_list *list, size_t index) {
-    return list == NULL || index >= list->count
-               ? NULL
-               : list->texts + list->items[index].name_at;
+    return list == NULL || index >= list->count ? NULL : list->items[index].name;
 }
 
 bool mom_list_is_own(const mom_list *list, size_t index) {
@@ -264,6 +264,19 @@ static bool list_append(mom_list *list, const struct momi_info_list *from,
     return true;
 }
 
+static int compare_names(const void *left, const void *right) {
+    return strcmp(((const struct list_item *)left)->name,
+                  ((const struct list_item *)right)->name);
+}
+
+/* Nothing is appended any more. Subscriptions come in the order of their creation. */
+static void list_end(mom_list *list) {
+    for (size_t i = 0; i < list->count; i++) {
+        list->items[i].name = list->texts + list->items[i].name_at;
+    }
+    momi_sort(list->items, list->count, sizeof *list->items, compare_names);
+}
+
 /* One page; `more` when there is another behind its last name. */
 static int get_page(mom_node *node, const struct momi_call *call, bool subscriptions,
                     mom_list *list, bool *more) {
@@ -306,13 +319,15 @@ static int get_list(mom_node *node, struct momi_call *call, bool subscriptions,
     while (error == MOM_OK && more) {
         error = get_page(node, call, subscriptions, list, &more);
         if (more) {
-            call->name = momi_slice_str(mom_list_name(list, list->count - 1));
+            call->name =
+                momi_slice_str(list->texts + list->items[list->count - 1].name_at);
         }
     }
     if (error != MOM_OK) {
         mom_list_free(list);
         return error;
     }
+    list_end(list);
     *list_out = list;
     return MOM_OK;
 }

@@ -210,6 +210,25 @@ static void a_list_is_whole_when_it_is_longer_than_one_answer(void **state) {
     CHECK_OK(mom_close(node, WAIT_MS));
 }
 
+static void subscriptions_are_listed_sorted(void **state) {
+    (void)state;
+    static const char *const made[] = {"sport", "all", "others"};
+    static const char *const listed[] = {"all", "others", "sport"};
+    mom_node *node = open_memory(NULL);
+    CHECK_OK(mom_topic_create(node, "t", NULL, WAIT_MS));
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_OK(mom_subscription_create(node, "t", made[i], NULL, WAIT_MS));
+    }
+    mom_list *names;
+    CHECK_OK(mom_subscription_list(node, "t", &names, WAIT_MS));
+    CHECK_EQ(mom_list_count(names), 3);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_STR(mom_list_name(names, i), listed[i]);
+    }
+    mom_list_free(names);
+    CHECK_OK(mom_close(node, WAIT_MS));
+}
+
 static uint64_t blocked_by(const char *thread) {
     char path[64];
     char line[256];
@@ -256,6 +275,7 @@ int main(void) {
         TEST(only_what_is_buffered_is_taken_without_asking),
         TEST(a_log_is_set_without_knowing_the_struct),
         TEST(a_list_is_whole_when_it_is_longer_than_one_answer),
+        TEST(subscriptions_are_listed_sorted),
         TEST(threads_of_the_library_take_no_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,12 +73,15 @@ void momi_mesh_leader_hint(struct momi_core *core, uint32_t shard_id, uint64_t n
     if (!is_believable(core, shard, node, term)) {
         return;
     }
+    /* Who was just given up for not serving is asked again in its time: else question and
+     * answer chase each other for as long as it cannot serve. */
+    bool is_again = node == shard->lost_node && term == shard->term;
     shard->leader = node;
     shard->term = term > shard->term ? term : shard->term;
     shard->lost_node = 0;
     shard->leader_changed = true;
     momi_mesh_soon(core->mesh, core->now_us);
-    if (shard_id == MOMI_REGISTRY_SHARD) {
+    if (shard_id == MOMI_REGISTRY_SHARD && !is_again) {
         core->mesh->join_due_us = core->now_us;
         core->mesh->report_due_us = core->now_us;
     }

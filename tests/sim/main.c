@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,8 @@ struct run {
     const char *program;
 };
 
-/* Of real time; a seed that takes longer hangs. A deliberate bug may well do that. */
+/* Of the processor's time; a seed that takes longer hangs. A deliberate bug may well do
+ * that. */
 enum { SEED_LIMIT_S = 120, MUTANT_LIMIT_S = 15 };
 
 static struct sim_world world;
@@ -123,6 +125,7 @@ static bool is_deterministic(const struct run *run, uint64_t seed) {
     X(disk_failures) \
     X(shortages) \
     X(full_lanes) \
+    X(stragglers) \
     X(faults)
 /* clang-format on */
 
@@ -168,12 +171,17 @@ struct report {
     int32_t ok;
 };
 
+static void limit_time(int seconds) {
+    struct itimerval limit = {.it_value = {.tv_sec = seconds}};
+    (void)setitimer(ITIMER_PROF, &limit, NULL); /* SIGPROF ends the process */
+}
+
 /* One job runs every jobs-th seed in a process of its own, so that an assertion ends only
  * that seed. */
 static void run_job(const struct run *run, int job, int out) {
     for (uint64_t i = (uint64_t)job; i < run->count; i += (uint64_t)run->jobs) {
         struct report report = {.seed = run->first + i};
-        (void)alarm(run->stops_at_first ? MUTANT_LIMIT_S : SEED_LIMIT_S);
+        limit_time(run->stops_at_first ? MUTANT_LIMIT_S : SEED_LIMIT_S);
         bool twice = run->checks_hash && i % 64 == 0;
         report.ok = twice ? is_deterministic(run, report.seed)
                           : run_seed(run, report.seed, &report.totals);

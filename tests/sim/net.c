@@ -8,7 +8,11 @@
 #include "wire/codec.h"
 #include "world.h"
 
-enum { SILENCE_US = 3 * 1000000, DIAL_TIMEOUT_US = 1000000 };
+enum {
+    SILENCE_US = 3 * 1000000,
+    DIAL_TIMEOUT_US = 1000000,
+    FRAMES_PER_SECOND_MAX = 4000
+};
 
 uint32_t sim_net_find(const struct sim_world *world, uint64_t node_id) {
     for (uint32_t i = 0; i < world->nodes_count; i++) {
@@ -89,6 +93,30 @@ static void post_frame(struct sim_world *world, uint32_t from, uint32_t to,
     task->free_data = free_buf;
 }
 
+/* A copy that comes long after, when it no longer fits anything. */
+static void post_straggler(struct sim_world *world, uint32_t from, uint32_t to,
+                           struct momi_buf *bytes, bool is_flipped) {
+    struct sim_task *task =
+        sim_task_add(world, sim_draw(&world->rng_net, 100 * MOMI_MS, 8 * MOMI_S),
+                     TASK_FRAME, from, to, lane_of(world, from, to)->generation);
+    task->d = is_flipped;
+    task->data = momi_buf_ref(bytes);
+    task->free_data = free_buf;
+    world->totals.stragglers++;
+}
+
+/* Nodes that ask and answer each other without end get nowhere, and nobody sees it. */
+static void count_frame(struct sim_world *world, uint32_t from) {
+    struct sim_node *node = &world->nodes[from];
+    uint64_t second = world->now_us / MOMI_S;
+    node->frames_sent = node->frames_second == second ? node->frames_sent + 1 : 1;
+    node->frames_second = second;
+    if (node->frames_sent == FRAMES_PER_SECOND_MAX) {
+        sim_fail(world, "n%u has sent %u frames within a second", from,
+                 node->frames_sent);
+    }
+}
+
 void sim_net_send(struct sim_world *world, uint32_t from,
                   const struct momi_effect *effect) {
     uint32_t to = sim_net_find(world, effect->node);
@@ -96,6 +124,7 @@ void sim_net_send(struct sim_world *world, uint32_t from,
         return;
     }
     world->totals.frames++;
+    count_frame(world, from);
     if (world->tells_frames) {
         const struct momi_frame *f = effect->frame;
         sim_say(world,
@@ -124,6 +153,9 @@ void sim_net_send(struct sim_world *world, uint32_t from,
     post_frame(world, from, to, bytes, is_flipped);
     if (is_faulty && momi_rng_chance(&world->rng_net, world->options.duplicate_ppm)) {
         post_frame(world, from, to, bytes, is_flipped);
+    }
+    if (is_faulty && momi_rng_chance(&world->rng_net, world->options.straggler_ppm)) {
+        post_straggler(world, from, to, bytes, is_flipped);
     }
     momi_buf_release(bytes);
 }
@@ -353,7 +385,9 @@ void sim_net_partition(struct sim_world *world) {
 void sim_net_isolate(struct sim_world *world, uint32_t node, bool cuts_out,
                      bool cuts_in) {
     memset(world->cut, 0, sizeof world->cut);
-    for (uint32_t peer = 0; peer < world->nodes_count; peer++) {
+    bool keeps_clients = momi_rng_chance(&world->rng_fault, 500000);
+    uint32_t end = keeps_clients ? world->options.stores : world->nodes_count;
+    for (uint32_t peer = 0; peer < end; peer++) {
         if (peer != node) {
             world->cut[node][peer] = cuts_out;
             world->cut[peer][node] = cuts_in;

@@ -280,12 +280,15 @@ static void drop_queue(struct sim_node *node) {
 static void fail_disk(struct sim_world *world, uint32_t index) {
     struct sim_node *node = &world->nodes[index];
     node->has_failed_disk = true;
+    uint64_t number = node->queue_count > 0 ? node->queue[node->queue_count - 1].number
+                                            : node->writing_number;
     drop_queue(node);
     sim_say(world, "n%u: a %s fails", index,
             node->disk_failure == DISK_FAILS_SYNC ? "sync" : "write");
     world->totals.disk_failures++;
-    sim_task_add(world, sim_draw(&world->rng_disk, 10, 20000), TASK_WRITTEN, index,
-                 node->life, 0);
+    struct sim_task *told = sim_task_add(world, sim_draw(&world->rng_disk, 10, 20000),
+                                         TASK_WRITTEN, index, node->life, number);
+    told->d = 1;
     /* Somebody restarts it. */
     sim_task_add(world, sim_draw(&world->rng_fault, 50 * MOMI_MS, 4 * MOMI_S),
                  TASK_RESTART, index, node->life, 2);
@@ -358,11 +361,10 @@ static void journal_done(struct sim_world *world, uint32_t index) {
     start_journal(world, index);
 }
 
-/* Number 0: the disk has failed. */
-static void written(struct sim_world *world, uint32_t index, uint64_t number) {
+static void written(struct sim_world *world, const struct sim_task *task) {
     struct momi_event event = {
-        .type = EV_WRITTEN, .token = number, .error = number == 0 ? MOM_IO : MOM_OK};
-    sim_node_event(world, index, &event);
+        .type = EV_WRITTEN, .token = task->c, .error = task->d != 0 ? MOM_IO : MOM_OK};
+    sim_node_event(world, (uint32_t)task->a, &event);
 }
 
 /* --- life
@@ -564,8 +566,11 @@ static void resume(struct sim_world *world, uint32_t index) {
     struct sim_node *node = &world->nodes[index];
     node->is_paused = false;
     sim_say(world, "n%u resumes", index);
-    struct momi_event event = {.type = EV_TIME};
-    sim_node_event(world, index, &event);
+    /* Else what has come in meanwhile is looked at before the time is. */
+    if (momi_rng_chance(&world->rng_node, 500000)) {
+        struct momi_event event = {.type = EV_TIME};
+        sim_node_event(world, index, &event);
+    }
 }
 
 static void answer_read(struct sim_world *world, uint32_t index, struct sim_task *task) {
@@ -598,7 +603,7 @@ void sim_node_task(struct sim_world *world, struct sim_task *task) {
         break;
     case TASK_WRITTEN:
         if (node->life == task->b && node->core != NULL) {
-            written(world, index, task->c);
+            written(world, task);
         }
         break;
     case TASK_READ:

@@ -69,6 +69,7 @@ static void draw_more(struct sim_options *options, struct momi_rng *rng) {
     options->disk_failure_us = some(rng, 12) ? sim_draw(rng, 4 * MOMI_S, 20 * MOMI_S) : 0;
     options->space_us = some(rng, 10) ? sim_draw(rng, 2 * MOMI_S, 15 * MOMI_S) : 0;
     options->lane_full_us = some(rng, 15) ? sim_draw(rng, 300 * MOMI_MS, 5 * MOMI_S) : 0;
+    options->straggler_ppm = some(rng, 20) ? (uint32_t)sim_draw(rng, 100, 10000) : 0;
     options->late_completion_ppm =
         some(rng, 20) ? (uint32_t)sim_draw(rng, 1000, 300000) : 0;
     options->slow_disks = some(rng, 20) ? 1u << sim_draw(rng, 0, options->stores - 1) : 0;
@@ -129,11 +130,12 @@ void sim_options_print(const struct sim_options *o) {
                          : "safety",
            (unsigned long long)o->run_us / 1000);
     printf("  net: delay %llu..%llu us slow %u loss %u duplicate %u reorder %u flip %u "
+           "straggle %u "
            "ppm, lanes "
            "close %llu ms, full %llu ms, partitions %llu ms\n",
            (unsigned long long)o->delay_min_us, (unsigned long long)o->delay_max_us,
            o->slow_ppm, o->loss_ppm, o->duplicate_ppm, o->reorder_ppm, o->flip_ppm,
-           (unsigned long long)o->lane_close_us / 1000,
+           o->straggler_ppm, (unsigned long long)o->lane_close_us / 1000,
            (unsigned long long)o->lane_full_us / 1000,
            (unsigned long long)o->partition_us / 1000);
     printf("  disk: sync %llu..%llu us slow %u ppm, unsynced pages survive %u ppm, "

@@ -13,7 +13,9 @@
  *   R6  what is called durable, or confirmed, is synced with the term that the log has;
  *       what is written at an index of the log is what the log holds there
  *   E6  no vote without a complete state
- *   M5  deliveries of a lower term are dropped
+ *   E3  entries below the log go with the checkpoint that knows them dead
+ *   R8  stamps never fall along the log
+ *   M5  deliveries of a lower term, or after one that is missing, are dropped
  */
 #include "base/mem.h"
 #include "core/client_internal.h"
@@ -42,11 +44,13 @@ struct seen {
     uint64_t replica;
     uint64_t durable, durable_term;
     uint64_t commit;
+    uint64_t stamp_index, stamp_term, stamp_us; /* of the entry written last */
 };
 
 struct sim_rules {
     struct before before[SHARDS];
     uint64_t client_term[SHARDS]; /* highest term that the node's client half knows */
+    uint64_t delivered;           /* of the consumer that the frame is for */
     struct vote *votes;           /* a hash table */
     size_t votes_room, votes_count;
     struct seen seen[SIM_NODES_MAX][SHARDS];
@@ -153,6 +157,11 @@ void sim_rules_before(struct sim_world *world, uint32_t node,
         const struct momi_client_shard *client = core->client->shards[s];
         rules->client_term[s] = client == NULL ? 0 : client->term;
     }
+    if (event->type == EV_FRAME && event->frame->type == FRAME_DELIVER) {
+        const struct momi_client_consumer *consumer =
+            momi_client_consumer_find_wire(core->client, event->frame->consumer);
+        rules->delivered = consumer == NULL ? 0 : consumer->delivered;
+    }
 }
 
 static bool is_unchanged(const struct before *a, const struct before *b) {
@@ -193,6 +202,32 @@ static bool is_of_raft(enum momi_frame_type type) {
     return type >= FRAME_VOTE && type <= FRAME_TIMEOUT_NOW;
 }
 
+static bool gives_messages(const struct momi_effects *effects) {
+    for (size_t i = 0; i < effects->count; i++) {
+        const struct momi_effect *effect = &effects->list[i];
+        if (effect->type == FX_MESSAGES && effect->delivery->runs_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_delivery(struct sim_world *world, uint32_t node,
+                           const struct momi_frame *frame) {
+    const struct sim_rules *rules = world->rules;
+    uint64_t known = rules->client_term[frame->shard];
+    if (frame->term < known) {
+        sim_fail(world,
+                 "n%u takes messages of shard %u from a leader of term %llu, and knows "
+                 "one of term %llu",
+                 node, frame->shard, llu(frame->term), llu(known));
+    } else if (frame->number > rules->delivered) {
+        sim_fail(world,
+                 "n%u takes messages of shard %u after delivery %llu, and has only %llu",
+                 node, frame->shard, llu(frame->number), llu(rules->delivered));
+    }
+}
+
 static void check_frame(struct sim_world *world, uint32_t node,
                         const struct momi_event *event,
                         const struct momi_effects *effects) {
@@ -210,17 +245,9 @@ static void check_frame(struct sim_world *world, uint32_t node,
         check_words(world, node, event->node, line->shard, line->term, line->to_replica,
                     false);
     }
-    bool is_late = frame->type == FRAME_DELIVER && frame->shard < shards_end(world) &&
-                   frame->term < world->rules->client_term[frame->shard];
-    for (size_t i = 0; is_late && i < effects->count; i++) {
-        const struct momi_effect *effect = &effects->list[i];
-        if (effect->type == FX_MESSAGES && effect->delivery->runs_count > 0) {
-            sim_fail(world,
-                     "n%u takes messages of shard %u from a leader of term %llu, and "
-                     "knows one of term %llu",
-                     node, frame->shard, llu(frame->term),
-                     llu(world->rules->client_term[frame->shard]));
-        }
+    if (frame->type == FRAME_DELIVER && frame->shard < shards_end(world) &&
+        gives_messages(effects)) {
+        check_delivery(world, node, frame);
     }
 }
 
@@ -301,6 +328,19 @@ static bool half_has(const struct sim_world *world, const struct momi_raft_confi
     return have > count / 2;
 }
 
+/* Answers that a paused leader hears late were true when they were given: by now its
+ * successor may have taken copies away. */
+static bool is_deposed(const struct sim_world *world, uint32_t s, uint64_t term) {
+    for (uint32_t i = 0; i < world->options.stores; i++) {
+        const struct momi_core *core = world->nodes[i].core;
+        if (core != NULL && core->shards[s] != NULL &&
+            core->shards[s]->raft.term > term) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_commit(struct sim_world *world, uint32_t node, uint32_t s,
                          const struct momi_raft *raft, struct seen *seen) {
     uint64_t index = raft->commit;
@@ -325,7 +365,7 @@ static void check_commit(struct sim_world *world, uint32_t node, uint32_t s,
     }
     bool is_held = half_has(world, config, true, s, index, term) &&
                    (!config->is_joint || half_has(world, config, false, s, index, term));
-    if (!is_held) {
+    if (!is_held && !is_deposed(world, s, raft->term)) {
         sim_fail(world,
                  "n%u leads shard %u and has committed entry %llu, which is not synced "
                  "on a majority%s",
@@ -341,29 +381,60 @@ void sim_rules_stepped(struct sim_world *world, uint32_t node,
     }
 }
 
-/* What is written at an index in the range of the log is what the log holds there. */
-static void check_batch(struct sim_world *world, uint32_t node,
-                        const struct momi_batch *batch) {
-    for (size_t i = 0; i < momi_batch_count(batch); i++) {
-        struct momi_batch_view op = momi_batch_at(batch, i);
-        uint32_t s = 0;
-        uint64_t index = 0;
-        struct momi_entry entry;
-        if (op.family != MOMI_FAMILY_LOG || op.kind != MOMI_BATCH_PUT ||
-            !momi_key_entry_decode(op.key, &s, &index) || s >= shards_end(world) ||
-            world->nodes[node].core->shards[s] == NULL) {
-            continue;
-        }
-        const struct momi_log *log = &world->nodes[node].core->shards[s]->raft.log;
-        struct momi_slice bytes = op.buf != NULL ? momi_buf_slice(op.buf) : op.value;
-        if (index < log->first_index || index > momi_log_last(log) ||
-            !momi_entry_peek(bytes, &entry) || entry.term == momi_log_term(log, index)) {
-            continue;
-        }
+static void check_entry(struct sim_world *world, uint32_t node, uint32_t s,
+                        uint64_t index, struct momi_slice bytes) {
+    const struct momi_log *log = &world->nodes[node].core->shards[s]->raft.log;
+    struct seen *seen = &world->rules->seen[node][s];
+    struct momi_entry entry;
+    if (index < log->first_index || index > momi_log_last(log) ||
+        !momi_entry_peek(bytes, &entry)) {
+        return;
+    }
+    if (entry.term != momi_log_term(log, index)) {
         sim_fail(world,
                  "n%u shard %u: entry %llu is written with term %llu, and the log holds "
                  "term %llu there",
                  node, s, llu(index), llu(entry.term), llu(momi_log_term(log, index)));
+    } else if (index == seen->stamp_index + 1 && entry.elapsed_us < seen->stamp_us &&
+               momi_log_term(log, index - 1) == seen->stamp_term) {
+        sim_fail(world,
+                 "n%u shard %u: the stamp of entry %llu is %llu us, the one before it "
+                 "%llu us",
+                 node, s, llu(index), llu(entry.elapsed_us), llu(seen->stamp_us));
+    }
+    seen->stamp_index = index;
+    seen->stamp_term = entry.term;
+    seen->stamp_us = entry.elapsed_us;
+}
+
+/* What is written at an index of the log is what the log holds there; what is deleted
+ * below it goes in the batch that says from where on the log is kept. */
+static void check_batch(struct sim_world *world, uint32_t node,
+                        const struct momi_batch *batch) {
+    uint32_t deleting = 0; /* a bit for each shard */
+    uint32_t saving = 0;
+    for (size_t i = 0; i < momi_batch_count(batch) && !world->has_failed; i++) {
+        struct momi_batch_view op = momi_batch_at(batch, i);
+        uint32_t s = 0;
+        uint64_t index = 0;
+        uint8_t letter = 0;
+        if (op.family == MOMI_FAMILY_NODE && momi_key_node_decode(op.key, &letter, &s) &&
+            letter == 's' && s < SHARDS) {
+            saving |= 1u << s;
+        }
+        if (op.family != MOMI_FAMILY_LOG || !momi_key_entry_decode(op.key, &s, &index) ||
+            s >= shards_end(world) || world->nodes[node].core->shards[s] == NULL) {
+            continue;
+        }
+        if (op.kind == MOMI_BATCH_PUT) {
+            check_entry(world, node, s, index,
+                        op.buf != NULL ? momi_buf_slice(op.buf) : op.value);
+        } else if (index < world->nodes[node].core->shards[s]->raft.log.first_index) {
+            deleting |= 1u << s;
+        }
+    }
+    if ((deleting & ~saving) != 0) {
+        sim_fail(world, "n%u deletes entries below its log without a checkpoint", node);
     }
 }
 

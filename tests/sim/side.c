@@ -82,7 +82,9 @@ struct call {
 
 struct sim_side {
     bool is_on, is_calm;
-    bool ends_deleted; /* the last act of the driver is to delete the queue */
+    bool ends_deleted;  /* the last act of the driver is to delete the queue */
+    uint64_t delete_us; /* when it does: all is quiet by then */
+    uint64_t told_us;   /* until then its readers are told; 0: it is not deleted yet */
     uint64_t id_next;
     uint32_t queue; /* the number in its name */
     uint32_t generation;
@@ -284,6 +286,10 @@ static void drive(struct sim_world *world) {
         [DO_DESCRIBE] = CALL_DESCRIBE,
     };
     struct sim_side *side = world->side;
+    if (side->is_calm && world->now_us < side->delete_us) {
+        later(world, side->delete_us - world->now_us, SIDE_DRIVER, 0);
+        return;
+    }
     uint32_t node = draw_node(world);
     struct call *call =
         may_act(world, node) ? new_call(world, draw_what(world), node) : NULL;
@@ -359,6 +365,10 @@ static void deleted(struct sim_world *world, int error) {
     }
     excuse_acked(side);
     side->exists = false;
+    if (side->is_calm) {
+        /* Before the library asks by itself. */
+        side->told_us = world->now_us + 300 * MOMI_MS + 6 * world->options.delay_max_us;
+    }
 }
 
 static void published(struct sim_world *world, const struct momi_completion *done) {
@@ -598,6 +608,10 @@ static void read_on(struct sim_world *world, uint32_t who) {
         if (may_act(world, reader->node) && (side->exists || chance(world, 10))) {
             open_reader(world, who);
         }
+    } else if (reader->state == READER_OPEN && reader->must_end && !is_elsewhere &&
+               side->told_us != 0 && world->now_us > side->told_us) {
+        sim_fail(world, "side reader %u on n%u is not told that x%u was deleted", who,
+                 reader->node, side->queue);
     } else if (reader->state == READER_OPEN && may_act(world, reader->node)) {
         bool leaves = is_elsewhere || (!side->is_calm && chance(world, 2));
         if (leaves && (!reader->must_end || is_elsewhere)) {
@@ -816,7 +830,10 @@ void sim_side_task(struct sim_world *world, const struct sim_task *task) {
     }
 }
 
-void sim_side_calm(struct sim_world *world) { world->side->is_calm = true; }
+void sim_side_calm(struct sim_world *world) {
+    world->side->is_calm = true;
+    world->side->delete_us = world->now_us + 6 * MOMI_S;
+}
 
 static bool is_missing(const struct message *message) {
     return message->outcome == OUTCOME_ACKED && !message->is_excused &&

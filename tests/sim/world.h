@@ -41,7 +41,7 @@ struct sim_options {
     uint64_t run_us; /* of the first phase */
     /* Network. */
     uint64_t delay_min_us, delay_max_us;
-    uint32_t loss_ppm, duplicate_ppm, reorder_ppm, slow_ppm, flip_ppm;
+    uint32_t loss_ppm, duplicate_ppm, reorder_ppm, slow_ppm, flip_ppm, straggler_ppm;
     uint64_t lane_close_us, partition_us, lane_full_us; /* mean time between; 0: none */
     /* Disk. */
     uint64_t sync_min_us, sync_max_us;
@@ -73,7 +73,8 @@ struct sim_totals {
     uint64_t elections, leader_changes, truncations, snapshots, writes_lost, redeliveries,
         config_changes, crashes, partitions, closes, pauses, commands, acknowledged,
         delivered, settled, expired, checkpoints, hollowed, deleted, frames, flipped,
-        plans, hunts, disk_failures, shortages, full_lanes, virtual_us, faults;
+        plans, hunts, disk_failures, shortages, full_lanes, stragglers, virtual_us,
+        faults;
 };
 
 enum sim_task_type {
@@ -138,6 +139,8 @@ struct sim_node {
     uint64_t written_due_us; /* completions keep their order */
     uint32_t sync_factor;    /* of a slow disk */
     enum sim_disk_failure { DISK_SOUND, DISK_FAILS_WRITE, DISK_FAILS_SYNC } disk_failure;
+    uint32_t frames_sent; /* in this second */
+    uint64_t frames_second;
     bool has_failed_disk;     /* in this life: nothing is written any more */
     struct momi_batch *queue; /* batches waiting, owned array of moved batches */
     bool *queue_sync;

@@ -49,6 +49,10 @@ static void handle_post(mom_node *node, struct momi_post *post) {
     case POST_LANE:
         momi_peers_lane(node, MOMI_CONTAINER_OF(post, struct momi_peer_lane, post));
         break;
+    case POST_LANE_END:
+        momi_peers_lane_end(node,
+                            MOMI_CONTAINER_OF(post, struct momi_peer_lane, end_post));
+        break;
     case POST_DIAL:
         momi_peers_dialed(node, MOMI_CONTAINER_OF(post, struct momi_dial, post));
         break;

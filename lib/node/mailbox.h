@@ -31,6 +31,7 @@ enum {
 
 enum momi_post_type {
     POST_LANE,     /* struct momi_peer_lane: something happened on it */
+    POST_LANE_END, /* struct momi_peer_lane: the transport is through with it */
     POST_DIAL,     /* struct momi_dial: it ended */
     POST_JOB,      /* struct momi_job: journal or reader did it */
     POST_CONSUMER, /* struct mom_consumer: something was taken or settled */

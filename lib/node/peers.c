@@ -23,6 +23,7 @@ static struct momi_peer_lane *lane_new(mom_node *node, struct momi_lane *lane) {
         return NULL;
     }
     momi_post_init(&created->post, POST_LANE);
+    momi_post_init(&created->end_post, POST_LANE_END);
     momi_list_init(&created->all_link);
     momi_list_init(&created->touched_link);
     momi_ring_init(&created->inbox, sizeof(struct momi_incoming));
@@ -124,11 +125,8 @@ static void closed(void *user, struct momi_lane *lane, int error) {
         momi_lane_release(lane);
         return;
     }
-    pthread_mutex_lock(&peer->mutex);
-    peer->is_gone = true;
     peer->gone_error = error;
-    pthread_mutex_unlock(&peer->mutex);
-    (void)momi_mailbox_post(&node->mailbox, &peer->post);
+    (void)momi_mailbox_post(&node->mailbox, &peer->end_post); /* the loop frees it */
 }
 
 /* --- life
@@ -176,7 +174,7 @@ static void release_ring(struct momi_ring *ring) {
     momi_ring_free(ring);
 }
 
-/* `closed` has come: nobody else knows the lane any more. */
+/* `closed` is over: nobody else knows the lane any more. */
 static void lane_free(struct momi_peer_lane *lane) {
     struct momi_peers *peers = &lane->node->peers;
     pthread_mutex_lock(&peers->mutex);
@@ -184,6 +182,7 @@ static void lane_free(struct momi_peer_lane *lane) {
     pthread_mutex_unlock(&peers->mutex);
     momi_list_remove(&lane->touched_link);
     momi_mailbox_unpost(&lane->node->mailbox, &lane->post);
+    momi_mailbox_unpost(&lane->node->mailbox, &lane->end_post);
     release_ring(&lane->inbox);
     release_ring(&lane->taken);
     momi_outbox_clear(&lane->outbox);
@@ -449,7 +448,6 @@ void momi_peers_lane(mom_node *node, struct momi_peer_lane *lane) {
     if (may_resume) {
         lane->is_stopped = false;
     }
-    bool is_gone = lane->is_gone;
     pthread_mutex_unlock(&lane->mutex);
     if (may_resume) {
         momi_lane_resume(lane->lane);
@@ -462,9 +460,14 @@ void momi_peers_lane(mom_node *node, struct momi_peer_lane *lane) {
     bool is_done = handle_inbox(lane);
     if (!is_done) {
         (void)momi_mailbox_post(&node->mailbox, &lane->post);
-    } else if (is_gone) {
+    } else if (lane->is_gone) {
         lane_gone(node, lane, lane->gone_error);
     }
+}
+
+void momi_peers_lane_end(mom_node *node, struct momi_peer_lane *lane) {
+    lane->is_gone = true;
+    momi_peers_lane(node, lane);
 }
 
 void momi_peers_dialed(mom_node *node, struct momi_dial *dial) {

@@ -72,6 +72,9 @@ struct momi_outbox {
 
 struct momi_peer_lane {
     struct momi_post post;
+    /* Posted by the last callback, as its last act: what frees the lane is this post
+     * alone, and no flag, which the loop might see before the callback has ended. */
+    struct momi_post end_post;
     struct momi_list all_link; /* momi_peers.all, under its mutex */
     mom_node *node;
     struct momi_lane *lane;
@@ -86,9 +89,9 @@ struct momi_peer_lane {
     size_t inbox_bytes;
     bool is_stopped; /* reading */
     bool is_drained;
-    bool is_gone; /* closed came, with `gone_error` */
-    int gone_error;
+    int gone_error; /* set before end_post is posted */
     /* The loop's. */
+    bool is_gone;           /* end_post came */
     struct momi_ring taken; /* struct momi_incoming */
     enum momi_lane_state state;
     enum momi_down_reason down_reason;
@@ -142,8 +145,9 @@ int momi_peers_listen(mom_node *node, const char *address, char *actual, size_t 
 int momi_peers_close(struct momi_peers *peers);
 
 /* Loop thread. */
-void momi_peers_lane(mom_node *node, struct momi_peer_lane *lane); /* was posted */
-void momi_peers_dialed(mom_node *node, struct momi_dial *dial);    /* was posted */
+void momi_peers_lane(mom_node *node, struct momi_peer_lane *lane);     /* was posted */
+void momi_peers_lane_end(mom_node *node, struct momi_peer_lane *lane); /* likewise */
+void momi_peers_dialed(mom_node *node, struct momi_dial *dial);        /* was posted */
 void momi_peers_dial(mom_node *node, const struct momi_effect *effect);
 void momi_peers_hangup(mom_node *node, uint64_t peer);
 void momi_peers_flush(mom_node *node);

@@ -9,6 +9,7 @@ itself.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,14 +45,17 @@ class Kind:
     run: Run
     seconds: tuple[float, float]
     says: str
+    is_survived: bool  # those that are not come only when they are asked for by name
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(shortest: float, longest: float) -> Callable[[Run], Run]:
+def kind(shortest: float, longest: float, is_survived: bool = True
+         ) -> Callable[[Run], Run]:
     def add(run: Run) -> Run:
-        KINDS[run.__name__] = Kind(run, (shortest, longest), (run.__doc__ or "").strip())
+        KINDS[run.__name__] = Kind(run, (shortest, longest), (run.__doc__ or "").strip(),
+                                   is_survived)
         return run
     return add
 
@@ -346,8 +350,14 @@ def tc_narrow(world: World, fault: Fault) -> Steps:
 
 # --- disks ------------------------------------------------------------------------------
 
+# They need a file system of the store's own.
+FILLING = ("disk_low", "disk_full", "disk_full_start")
+
+
 def _fill(store: Store, left_bytes: int) -> None:
     """Writes ballast until only so much is left."""
+    if not store.disk.is_mount():
+        raise RuntimeError(f"{store.disk} is not a file system of its own")
     with open(store.ballast, "ab", buffering=0) as ballast:
         while True:
             space = os.statvfs(store.disk)
@@ -408,3 +418,24 @@ def disk_slow(world: World, fault: Fault) -> Steps:
     yield fault.seconds
     for store in stores:
         world.make_slow(store, 0)
+
+
+# --- what must be seen ------------------------------------------------------------------
+
+@kind(2.0, 4.0, is_survived=False)
+def rewind_all(world: World, fault: Fault) -> Steps:
+    """all stores return to an earlier state: a loss that the checkers must find"""
+    stores = list(world.stores.values())
+    fault.what = _names(stores)
+    for store in stores:
+        world.kill(store)
+    for store in stores:
+        shutil.copytree(store.disk / "data", store.disk / f"earlier-{fault.number}")
+        world.start(store)
+    yield fault.seconds + 3.0
+    for store in stores:
+        world.kill(store)
+    for store in stores:
+        shutil.rmtree(store.disk / "data")
+        (store.disk / f"earlier-{fault.number}").rename(store.disk / "data")
+        world.start(store)

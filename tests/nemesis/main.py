@@ -123,9 +123,10 @@ class Run:
     # --- what can be done here ----------------------------------------------------------
 
     def disk(self, name: str) -> Path:
+        """A small file system of its own, if that is allowed."""
         path: Path = self.room / f"disk-{name}"
         path.mkdir()
-        if "disk_full" in self.not_run:
+        if faults.FILLING[0] in self.not_run:
             return path
         problem = may_mount()
         if not problem:
@@ -134,14 +135,15 @@ class Run:
                  str(path)], capture_output=True, text=True, check=False)
             problem = done.stderr.strip() if done.returncode != 0 else ""
         if problem:
-            self.not_run["disk_low"] = self.not_run["disk_full"] = problem
+            self.not_run.update(dict.fromkeys(faults.FILLING, problem))
         else:
             self.mounted.append(path)
         return path
 
     def kinds(self) -> list[str]:
         """Those that can be done; the others are noted with the reason."""
-        wanted = [kind for kind in self.options.faults.split(",") if kind] or list(KINDS)
+        wanted = [kind for kind in self.options.faults.split(",") if kind] or \
+            [name for name, kind in KINDS.items() if kind.is_survived]
         self.not_run.update(self.network.cannot)
         if isinstance(self.network, Namespaces):
             self.not_run["drop"] = "packets are lost instead, by the fault loss"
@@ -162,8 +164,6 @@ class Run:
     # --- the run ------------------------------------------------------------------------
 
     def form_mesh(self) -> bool:
-        for name in self.store_names:
-            self.world.add_store(name, self.disk(name))
         for store in self.world.stores.values():
             self.world.start(store)
         if not self.wait_ready():
@@ -270,6 +270,8 @@ class Run:
             self.world.violation(f"the checkers end with status {done.returncode}")
 
     def run(self) -> list[str]:
+        for name in self.store_names:
+            self.world.add_store(name, self.disk(name))
         kinds = self.kinds()
         plan = make_plan(self.options.seed, self.options.seconds, kinds)
         print(f"nemesis: seed {self.options.seed}, {self.options.seconds:.0f} s, "
@@ -304,7 +306,7 @@ class Run:
 def main() -> int:
     if "--list" in sys.argv:
         for name, kind in KINDS.items():
-            print(f"{name:14} {kind.says}")
+            print(f"{name:15} {kind.says}")
         return 0
     options = options_of(sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -139,7 +139,7 @@ class Namespaces:
     def _start_switch(self, members: list[str], switch: str, seed: int) -> None:
         arguments = [f"/run/netns/{self.space(name)}={self.ip(name)}" for name in members]
         self.process = subprocess.Popen(
-            [switch, str(seed), *arguments], text=True, bufsize=1,
+            [switch, str(seed), *arguments], text=True, bufsize=1, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if self._line() != "ready":
             _, complaint = self.process.communicate(timeout=ANSWER_SECONDS)

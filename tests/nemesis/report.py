@@ -146,7 +146,7 @@ def rows_of(faults: list[Fault], service: Service) -> dict[str, Row]:
     return rows
 
 
-COLUMNS = "{:14} {:>5} {:>7} {:>9} {:>13} {:>13} {:>15} {:>13} {:>13}"
+COLUMNS = "{:15} {:>5} {:>7} {:>9} {:>13} {:>13} {:>15} {:>13} {:>13}"
 HEAD = "\n".join(COLUMNS.format(*row).rstrip() for row in (
     ("", "", "", "longest", "time without", "", "", "fault", "alone:"),
     ("", "", "", "an acknow-", "one to the", "a delivery", "acknowledged", "",
@@ -165,5 +165,5 @@ def table(rows: dict[str, Row], not_run: dict[str, str]) -> str:
                 kind, row.times, f"{row.lasted:.1f} s", f"{row.no_acknowledgement:.2f} s",
                 f"{row.no_stream:.2f} s", f"{row.no_delivery:.2f} s",
                 f"{row.after_end:.2f} s", row.alone_times, alone))
-    lines += [f"{kind:14} NOT RUN: {reason}" for kind, reason in not_run.items()]
+    lines += [f"{kind:15} NOT RUN: {reason}" for kind, reason in not_run.items()]
     return "\n".join(lines)

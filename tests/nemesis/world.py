@@ -128,6 +128,7 @@ class World:
                 ["setpriv", "--pdeathsig", "KILL", "--",
                  *self.network.command(member, argv)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                start_new_session=True,  # an interrupt at the keyboard is ours alone
                 env={**os.environ, **(environment or {})})
         assert popen.stdout is not None
         os.set_blocking(popen.stdout.fileno(), False)

@@ -86,9 +86,8 @@ static void chunk_release(struct momi_reserve_chunk *chunk) {
     }
 }
 
-static void *alloc_from_reserve(size_t size) {
-    struct momi_reserve *reserve = reserve_entered;
-    if (reserve == NULL || reserve->chunk == NULL || size > reserve->size) {
+static void *take_from(struct momi_reserve *reserve, size_t size) {
+    if (reserve->chunk == NULL || size > reserve->size) {
         return NULL;
     }
     size_t cost = momi_reserve_cost(size);
@@ -99,6 +98,15 @@ static void *alloc_from_reserve(size_t size) {
     reserve->used += cost;
     atomic_fetch_add_explicit(&reserve->chunk->users, 1, memory_order_relaxed);
     return hand_out((struct block_header *)(void *)start, reserve->chunk, size);
+}
+
+static void *alloc_from_reserve(size_t size) {
+    void *block = NULL;
+    for (struct momi_reserve *reserve = reserve_entered; reserve != NULL && block == NULL;
+         reserve = reserve->outer) {
+        block = take_from(reserve, size);
+    }
+    return block;
 }
 
 void *momi_alloc_optional(size_t size) {
@@ -219,19 +227,22 @@ bool momi_reserve_fill(struct momi_reserve *reserve, size_t size) {
     atomic_init(&chunk->users, 1);
     chunk->size = rounded;
     momi_reserve_free(reserve);
-    *reserve = (struct momi_reserve){.chunk = chunk, .size = rounded, .used = 0};
+    *reserve = (struct momi_reserve){.chunk = chunk, .size = rounded};
     return true;
 }
 
 void momi_reserve_enter(struct momi_reserve *reserve) {
-    MOMI_ASSERT(reserve_entered == NULL);
-    MOMI_ASSERT(reserve != NULL);
+    MOMI_ASSERT(reserve != reserve_entered);
+    MOMI_ASSERT(reserve->outer == NULL);
+    reserve->outer = reserve_entered;
     reserve_entered = reserve;
 }
 
 void momi_reserve_leave(void) {
-    MOMI_ASSERT(reserve_entered != NULL);
-    reserve_entered = NULL;
+    struct momi_reserve *left = reserve_entered;
+    MOMI_ASSERT(left != NULL);
+    reserve_entered = left->outer;
+    left->outer = NULL;
 }
 
 void momi_reserve_free(struct momi_reserve *reserve) {
@@ -239,12 +250,13 @@ void momi_reserve_free(struct momi_reserve *reserve) {
     if (reserve->chunk != NULL) {
         chunk_release(reserve->chunk);
     }
-    *reserve = (struct momi_reserve){.chunk = NULL, .size = 0, .used = 0};
+    *reserve = (struct momi_reserve){.chunk = NULL};
 }
 
 void momi_mem_fail_after(int64_t countdown, bool persistent) {
     atomic_store(&fail_for_ever, persistent);
     atomic_store(&fail_countdown, countdown < 0 ? -1 : countdown);
 }
+bool momi_mem_will_fail(void) { return atomic_load(&fail_countdown) >= 0; }
 uint64_t momi_mem_allocations(void) { return atomic_load(&allocations_made); }
 int64_t momi_mem_live(void) { return atomic_load(&live_blocks); }

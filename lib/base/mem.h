@@ -5,8 +5,9 @@
  * Two ways to allocate. `momi_alloc` may return NULL; its caller turns that into
  * NO_MEMORY. Applying a committed entry may not fail (docs/protocol R9): it first fills a
  * reserve that covers its worst case with `momi_reserve_fill`, enters it, and then uses
- * `momi_must_alloc`, which takes from the reserve when the allocator refuses. A reserve
- * is owned by one thread.
+ * `momi_must_alloc`, which takes from the reserve when the allocator refuses. So does the
+ * whole turn of a node, with a reserve around it that is filled before input is accepted.
+ * A reserve is owned by one thread; one entered within another is taken from first.
  *
  * Sizes passed to momi_free and momi_realloc are not needed; blocks know where they came
  * from.
@@ -49,6 +50,7 @@ struct momi_reserve {
     struct momi_reserve_chunk *chunk; /* one reference is owned; NULL while empty */
     size_t size;                      /* usable bytes of the chunk */
     size_t used;
+    struct momi_reserve *outer; /* while entered: taken from when this one is empty */
 };
 /* What a block of `size` bytes costs in a reserve: its header, and rounding to the
  * alignment. */
@@ -59,15 +61,16 @@ static inline size_t momi_reserve_cost(size_t size) {
  * and then the reserve is unchanged. */
 bool momi_reserve_fill(struct momi_reserve *reserve, size_t size);
 /* From enter to leave, allocations of this thread that the allocator refuses come from
- * `reserve`. */
+ * `reserve`, then from the one that was entered before. */
 void momi_reserve_enter(struct momi_reserve *reserve);
-void momi_reserve_leave(void);
+void momi_reserve_leave(void); /* the one entered last */
 void momi_reserve_free(struct momi_reserve *reserve);
 
 /* Failure injection for tests: the allocation number `countdown` from now on (0 = the
  * next) fails once, or for ever when `persistent`. A negative countdown turns it off.
  * Counts are process-wide. */
 void momi_mem_fail_after(int64_t countdown, bool persistent);
+bool momi_mem_will_fail(void);       /* an allocation is still to be refused */
 uint64_t momi_mem_allocations(void); /* allocations made since the start */
 int64_t momi_mem_live(void);         /* blocks not freed yet */
 

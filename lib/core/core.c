@@ -11,7 +11,11 @@
 #include "core/mutant.h"
 #include "core/shard_internal.h"
 
-enum { TURN_ROUNDS_MAX = 64, HEARTBEAT_LINES_MAX = MOMI_SHARDS_MAX + 1 };
+enum {
+    TURN_ROUNDS_MAX = 64,
+    HEARTBEAT_LINES_MAX = MOMI_SHARDS_MAX + 1,
+    RESERVE_BYTES = 1 << 20, /* for what one turn adds to lists, effects and its batch */
+};
 
 /* --- life
  * ---------------------------------------------------------------------------------------------------------
@@ -112,7 +116,8 @@ struct momi_core *momi_core_new(const struct momi_core_config *config) {
     core->space_total = UINT64_MAX;
     core->mesh = momi_mesh_new(core);
     core->client = momi_client_new(core);
-    if (!copied || core->mesh == NULL || core->client == NULL) {
+    if (!copied || core->mesh == NULL || core->client == NULL ||
+        !momi_reserve_fill(&core->reserve, RESERVE_BYTES)) {
         momi_core_free(core);
         return NULL;
     }
@@ -138,6 +143,7 @@ void momi_core_free(struct momi_core *core) {
     momi_bytes_free(&core->restore_key[0]);
     momi_bytes_free(&core->restore_key[1]);
     free_config(&core->config);
+    momi_reserve_free(&core->reserve);
     momi_free(core);
 }
 
@@ -559,27 +565,29 @@ static void pass_time(struct momi_core *core) {
     }
 }
 
-void momi_core_step(struct momi_core *core, const struct momi_event *event,
-                    struct momi_effects *effects) {
-    MOMI_ASSERT(!core->is_stepping);
-    core->is_stepping = true;
-    core->effects = effects;
-    MOMI_ASSERT(event->now_us >= core->now_us);
-    core->now_us = event->now_us;
-    core->wall_us = event->wall_us;
-    if (core->is_closed) {
-        core->is_stepping = false;
+/* Without memory for what may follow, input is refused before anything is changed: calls
+ * are NO_MEMORY, frames as if lost. Everything else goes on with what the reserve holds. */
+static void refuse(struct momi_core *core, const struct momi_event *event) {
+    if (event->type == EV_FRAME) {
+        core->counters.frames_dropped++;
         return;
     }
-    if (core->restore_stage != UINT8_MAX) {
-        core->restore_stage = UINT8_MAX;
-        for (uint32_t s = 0; s < core->shards_end; s++) {
-            if (core->shards[s] != NULL) {
-                momi_shard_start(core->shards[s]);
-            }
+    struct momi_effect *effect = momi_effect_add(core->effects, FX_COMPLETE);
+    effect->token = event->call->id;
+    effect->completion.error = MOM_NO_MEMORY;
+}
+
+static void begin(struct momi_core *core) {
+    core->restore_stage = UINT8_MAX;
+    for (uint32_t s = 0; s < core->shards_end; s++) {
+        if (core->shards[s] != NULL) {
+            momi_shard_start(core->shards[s]);
         }
-        momi_mesh_start(core);
     }
+    momi_mesh_start(core);
+}
+
+static void step(struct momi_core *core, const struct momi_event *event) {
     switch (event->type) {
     case EV_TIME:
         pass_time(core);
@@ -623,6 +631,30 @@ void momi_core_step(struct momi_core *core, const struct momi_event *event,
         close_node(core);
         break;
     }
+}
+
+void momi_core_step(struct momi_core *core, const struct momi_event *event,
+                    struct momi_effects *effects) {
+    MOMI_ASSERT(!core->is_stepping);
+    MOMI_ASSERT(event->now_us >= core->now_us);
+    core->effects = effects;
+    core->now_us = event->now_us;
+    core->wall_us = event->wall_us;
+    if (core->is_closed) {
+        return;
+    }
+    core->is_stepping = true;
+    bool has_memory = momi_reserve_fill(&core->reserve, RESERVE_BYTES);
+    momi_reserve_enter(&core->reserve);
+    if (core->restore_stage != UINT8_MAX) {
+        begin(core);
+    }
+    if (!has_memory && (event->type == EV_CALL || event->type == EV_FRAME)) {
+        refuse(core, event);
+    } else {
+        step(core, event);
+    }
+    momi_reserve_leave();
     core->is_stepping = false;
 }
 
@@ -684,6 +716,7 @@ void momi_core_turn_end(struct momi_core *core, struct momi_effects *effects) {
     MOMI_ASSERT(!core->is_stepping);
     core->is_stepping = true;
     core->effects = effects;
+    momi_reserve_enter(&core->reserve);
     for (int round = 0; round < TURN_ROUNDS_MAX; round++) {
         momi_client_turn_end(core);
         bool more = handle_local_frames(core);
@@ -701,6 +734,7 @@ void momi_core_turn_end(struct momi_core *core, struct momi_effects *effects) {
         send_heartbeats(core);
     }
     number_batch(core);
+    momi_reserve_leave();
     core->effects = NULL;
     core->is_stepping = false;
 }

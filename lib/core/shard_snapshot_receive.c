@@ -69,7 +69,7 @@ static bool begin_receive(struct momi_shard *shard, uint64_t node,
 static bool load_record(struct momi_shard *shard, struct momi_slice key,
                         struct momi_slice value) {
     struct momi_snapshot_receive *receive = &shard->receive;
-    if (key.size == 0) {
+    if (key.size == 0 || key.size > MOMI_RECORD_KEY_BYTES_MAX) {
         return false;
     }
     momi_batch_put_record(&shard->core->effects->batch, shard->id, unused_side(shard),

@@ -348,7 +348,7 @@ int momi_calls_put(struct momi_calls *calls, const struct momi_call *call,
     if (error == MOM_OK) {
         slot = take_slot_locked(calls);
         if (slot == NULL) {
-            error = MOM_FULL;
+            error = MOM_NO_MEMORY; /* there was room for another */
         } else if (!momi_bytes_reserve(&mailbox->calls, size)) {
             mailbox->calls.failed = false; /* nothing was appended */
             slot->next = calls->free_slots;

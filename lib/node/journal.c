@@ -25,6 +25,7 @@ int momi_journal_init(struct momi_journal *journal, mom_node *node,
 }
 
 void momi_journal_destroy(struct momi_journal *journal) {
+    momi_reserve_free(&journal->reserve);
     momi_worker_destroy(&journal->worker);
 }
 
@@ -61,6 +62,17 @@ static struct momi_job *last_write(struct momi_list *jobs, bool *sync) {
     return last;
 }
 
+/* A failed write is final; for want of memory it fails only when the reserve is used up,
+ * too. */
+static int write_batch(struct momi_journal *journal, const struct momi_batch *batch,
+                       enum momi_sync how) {
+    (void)momi_reserve_fill(&journal->reserve, MOMI_NODE_RESERVE_BYTES);
+    momi_reserve_enter(&journal->reserve);
+    int error = momi_store_write(journal->store, batch, how);
+    momi_reserve_leave();
+    return error;
+}
+
 /* Writes all batches; one event reports them (EV_WRITTEN names the last number). */
 static void do_jobs(struct momi_journal *journal, struct momi_list *jobs) {
     bool sync;
@@ -74,7 +86,7 @@ static void do_jobs(struct momi_journal *journal, struct momi_list *jobs) {
         } else {
             enum momi_sync how = job == last && sync ? MOMI_SYNC_YES : MOMI_SYNC_NO;
             if (error == MOM_OK) {
-                error = momi_store_write(journal->store, &job->batch, how);
+                error = write_batch(journal, &job->batch, how);
             }
             momi_batch_clear(&job->batch);
             job->error = error;

@@ -11,13 +11,15 @@
 
 #include <mom/mom.h>
 
+#include "base/mem.h"
 #include "node/job.h"
 #include "port/datadir.h"
 #include "port/store.h"
 
 struct momi_journal {
     struct momi_worker worker;
-    mom_node *node; /* whose loop hears of what is written */
+    struct momi_reserve reserve; /* around each write */
+    mom_node *node;              /* whose loop hears of what is written */
     struct momi_mailbox *mailbox;
     struct momi_store *store;    /* borrowed */
     struct momi_datadir *dir;    /* borrowed; NULL: none */

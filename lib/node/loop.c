@@ -172,6 +172,10 @@ static size_t enter(mom_node *node) {
 static void turn(mom_node *node, size_t posts_count) {
     read_clock(node);
     node->turns++;
+    /* Without memory the core refuses input by its own reserve; what this one holds is for
+     * jobs and answers to what was accepted. */
+    (void)momi_reserve_fill(&node->reserve, MOMI_NODE_RESERVE_BYTES);
+    momi_reserve_enter(&node->reserve);
     if (node->turns == 1 || momi_core_deadline(node->core) <= node->now_us) {
         struct momi_event event = {.type = EV_TIME};
         momi_node_step(node, &event);
@@ -184,6 +188,7 @@ static void turn(mom_node *node, size_t posts_count) {
     momi_core_turn_end(node->core, &node->effects);
     momi_node_run_effects(node);
     momi_arena_reset(&node->arena);
+    momi_reserve_leave();
     drain(node);
     momi_node_publish_metrics(node);
 }

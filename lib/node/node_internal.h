@@ -20,6 +20,7 @@
 
 #define MOMI_DRAIN_US (100 * MOMI_MS) /* for the last frames of a node that closes */
 
+#include "base/mem.h"
 #include "core/core.h"
 #include "node/discovery.h"
 #include "node/job.h"
@@ -38,6 +39,7 @@ enum {
     MOMI_FREE_JOBS_MAX = 64,
     MOMI_LOST_MAX = 64,
     MOMI_FREE_JOB_BYTES_MAX = 1 << 20, /* a larger one is not kept */
+    MOMI_NODE_RESERVE_BYTES = 256 << 10,
 };
 
 struct mom_node {
@@ -81,8 +83,9 @@ struct mom_node {
 
     struct momi_core *core; /* owned */
     struct momi_effects effects;
-    struct momi_arena arena; /* decoded frames of a turn */
-    struct momi_bytes taken; /* calls of the mailbox */
+    struct momi_arena arena;     /* decoded frames of a turn */
+    struct momi_reserve reserve; /* around each turn */
+    struct momi_bytes taken;     /* calls of the mailbox */
     size_t taken_at;
     uint64_t now_us, wall_us;
     struct momi_list free_jobs; /* struct momi_job.link */

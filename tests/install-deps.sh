@@ -6,7 +6,8 @@
 set -euo pipefail
 
 packages=(gcc g++ cmake ninja-build pkg-config python3 protobuf-c-compiler
-    libprotobuf-c-dev libnng-dev librocksdb-dev libsodium-dev libcmocka-dev iproute2)
+    libprotobuf-c-dev libnng-dev librocksdb-dev libsodium-dev libcmocka-dev iproute2
+    python3-pytest python3-venv)
 
 missing=()
 for package in "${packages[@]}"; do

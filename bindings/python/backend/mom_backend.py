@@ -103,7 +103,7 @@ class _Wheel:
         entry = zipfile.ZipInfo(name, DATE)
         entry.external_attr = (0o100000 | mode) << 16
         entry.compress_type = zipfile.ZIP_DEFLATED
-        self._zip.writestr(entry, data)
+        self._zip.writestr(entry, data, compresslevel=3)
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
         self._record.append(f"{name},sha256={digest.decode()},{len(data)}")
 

@@ -13,8 +13,8 @@ from typing import Any, Dict
 import mom
 
 LINES = """
-nodes = [mom.open(memory=True, name=name, form=form, listen=form[name]) for name in
-form] nodes[0].wait_ready(30)
+nodes = [mom.open(memory=True, name=n, form=form, listen=form[n]) for n in form]
+nodes[0].wait_ready(30)
 work = nodes[0].queue("work").create()
 work.send("hello", headers={"colour": "blue"})
 consumer = nodes[1].queue("work").consumer()

@@ -27,7 +27,7 @@ from . import _declare, _helpers, _log
 from ._convert import Options
 from ._library import library
 from ._operations import Blocking, Completed, Operation, Submitted, T
-from .errors import CLOSED, EMPTY, FULL, Closed, check, error_of
+from .errors import CLOSED, EMPTY, FULL, TIMEOUT, Closed, check, error_of
 
 CLOSE_AT_EXIT_MS = 2000
 #: Python hears of a signal between two calls of C. One that comes just before a wait
@@ -53,6 +53,12 @@ os.register_at_fork(after_in_child=_after_fork)
 def closed_by_fork() -> Closed:
     """What a child gets for what its parent opened."""
     return Closed("it was opened before this process was forked: open one here")
+
+
+def check_close(error: int, timeout_ms: int) -> None:
+    """Raises for the result of closing; who gave no time does not ask how it went."""
+    if error != -TIMEOUT or timeout_ms != 0:
+        check(error)
 
 
 class CompletionQueue:
@@ -222,7 +228,7 @@ class NodeHandle:
         _open_nodes.discard(self)
         if self._generation != generation:
             return
-        check(self.lib.mom_close(self.pointer, timeout_ms))
+        check_close(self.lib.mom_close(self.pointer, timeout_ms), timeout_ms)
         self._free.clear()
 
     def __del__(self) -> None:
@@ -342,7 +348,7 @@ class ConsumerHandle:
                 return
             while self._calls_count > 0:
                 self._calls.wait()
-        check(self.lib.mom_consumer_close(self.pointer, timeout_ms))
+        check_close(self.lib.mom_consumer_close(self.pointer, timeout_ms), timeout_ms)
 
     def __del__(self) -> None:
         if (

@@ -12,7 +12,7 @@ from ._convert import Options, Timeout
 from ._handles import CompletionQueue, ConsumerHandle, NodeHandle, Received
 from .errors import TIMEOUT, Closed, Empty, Invalid, Timeout as TimeoutFailure
 from .errors import error_of
-from .message import Batch, Delivery, Message
+from .message import Batch, Delivery, Message, Reject
 
 __all__ = ["Consumer"]
 
@@ -55,6 +55,9 @@ class Consumer:
         )  # one thread waits for arrivals, the others for it
         self._arrivals: Optional[CompletionQueue] = None
         self._is_armed = False
+        self._handlers = threading.Condition()
+        self._handlers_count = 0
+        self._is_stopping = False
 
     # --- one at a time ----------------------------------------------------------------
 
@@ -113,15 +116,33 @@ class Consumer:
         settled it itself.
         """
         for message in self:
+            with self._handlers:
+                if self._is_stopping:
+                    return  # the message goes back
+                self._handlers_count += 1
             try:
                 with message:
                     handler(message)
             except Closed:
                 return
+            except Reject:
+                pass
             except Exception as error:
                 _logger.warning(
                     "a handler failed on %r: %s", message, error, exc_info=True
                 )
+            finally:
+                with self._handlers:
+                    self._handlers_count -= 1
+                    self._handlers.notify_all()
+
+    def drain(self) -> None:
+        """Ends every `run` after its current message, and waits for those. What waits for
+        messages goes on waiting until the consumer is closed."""
+        with self._handlers:
+            self._is_stopping = True
+            while self._handlers_count > 0:
+                self._handlers.wait()
 
     # --- settling and closing ---------------------------------------------------------
 

@@ -257,6 +257,7 @@ class Node:
     def _end_serving(self, threads: List[threading.Thread]) -> None:
         for consumer in self._serving:
             try:
+                consumer.drain()
                 consumer.close()
             except Exception as error:
                 _logger.warning("a consumer was not closed in order: %s", error)

@@ -63,7 +63,7 @@ def subscription_options(
         "ignore_own": ignore_own,
     }
     if since is not None:
-        values.update({"from": "time", "from_time_us": int(since * 1e6)})
+        values.update({"from": "time", "from_time_us": round(since * 1e6)})
     elif isinstance(start, int):
         values.update({"from": "sequence", "from_sequence": start})
     else:

@@ -11,6 +11,7 @@ from .._convert import Options, Timeout
 from .._handles import ConsumerHandle, Received
 from .._operations import Completed
 from ..consumer import BATCH, CLOSE_TIMEOUT, check_size
+from ..message import Reject
 from ..errors import TIMEOUT, Closed, Empty, Error, Timeout as TimeoutFailure, error_of
 from ._loop import LoopNode
 from .message import Batch, LoopDelivery, Message
@@ -33,6 +34,9 @@ class Consumer:
         self._handle = handle
         self._waiters: "Set[asyncio.Future[None]]" = set()
         self._is_armed = False
+        self._handlers_count = 0
+        self._is_stopping = False
+        self._drained: Optional[asyncio.Event] = None
 
     @classmethod
     async def _open(
@@ -121,15 +125,24 @@ class Consumer:
 
         async def one() -> None:
             async for message in self:
+                if self._is_stopping:
+                    return  # the message goes back
+                self._handlers_count += 1
                 try:
                     async with message:
                         await handler(message)
                 except Closed:
                     return
+                except Reject:
+                    pass
                 except Exception as error:
                     _logger.warning(
                         "a handler failed on %r: %s", message, error, exc_info=True
                     )
+                finally:
+                    self._handlers_count -= 1
+                    if self._handlers_count == 0 and self._drained is not None:
+                        self._drained.set()
 
         tasks = [asyncio.ensure_future(one()) for _ in range(concurrency)]
         try:
@@ -138,6 +151,14 @@ class Consumer:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Ends every `run` after its current message, and waits for those. What waits for
+        messages goes on waiting until the consumer is closed."""
+        self._is_stopping = True
+        if self._handlers_count > 0:
+            self._drained = asyncio.Event()
+            await self._drained.wait()
 
     # --- settling and closing ---------------------------------------------------------
 

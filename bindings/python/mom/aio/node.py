@@ -216,6 +216,7 @@ class Node:
                 stop.cancel()
         finally:
             for consumer in consumers:
+                await consumer.drain()
                 await consumer.close()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:

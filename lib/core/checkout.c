@@ -333,7 +333,7 @@ static void return_lease(struct momi_machine *machine, struct momi_group *group,
         return;
     }
     struct momi_run rest = lease->run;
-    if (!*has_counted_untold) {
+    if (how == MOMI_DETACH_LOST && !*has_counted_untold) {
         *has_counted_untold = true;
         struct momi_run lowest = rest;
         lowest.count = 1;

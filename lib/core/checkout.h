@@ -32,9 +32,12 @@ int momi_checkout_attach(struct momi_machine *machine, struct momi_session *sess
                          uint64_t consumer, struct momi_group *group, uint64_t lease_us,
                          uint64_t credit);
 /* Its messages return to their places: those told as handed out, and the lowest untold
- * one, count as a delivery (a clean detach: only those told); over the limit they go to
- * the dead-letter queue. Frees the consumer. */
-enum momi_detach { MOMI_DETACH_CLEAN, MOMI_DETACH_LOST };
+ * one, count as a delivery (unless it is lost: only those told); over the limit they go
+ * to the dead-letter queue. Frees the consumer.
+ * CLEAN: by its own command, behind what it told; untold ones were never handed out.
+ * UNSURE: its session was closed, but what it told before may not have come: untold ones
+ * are marked. LOST: it was not heard any more. */
+enum momi_detach { MOMI_DETACH_CLEAN, MOMI_DETACH_UNSURE, MOMI_DETACH_LOST };
 void momi_checkout_detach(struct momi_machine *machine, struct momi_consumer *consumer,
                           enum momi_detach how);
 /* All consumers of a session; none of them gets what another one leaves. */

@@ -664,13 +664,15 @@ static void close_call(struct momi_map_node *node, void *user) {
     momi_client_finish(user, call, closing_error(call), 0, momi_slice(NULL, 0));
 }
 
-/* M4: what the program holds counts as delivered; it is told now, not in a while. */
-static void tell_handed(struct momi_client *client) {
+/* M4: what the program holds counts as delivered, and is told now. The consumers are
+ * detached by commands behind that: only what follows it in order may vouch for it, and
+ * the end of the session does not. */
+static void detach_consumers(struct momi_client *client) {
     MOMI_LIST_FOR_EACH (link, &client->consumers) {
         struct momi_client_consumer *consumer =
             MOMI_CONTAINER_OF(link, struct momi_client_consumer, link);
-        if (consumer->state == CONSUMER_ATTACHED && consumer->untold_us != 0) {
-            consumer->untold_us = 1;
+        if (consumer->state == CONSUMER_ATTACHED) {
+            consumer->is_closing = true;
             momi_client_consumer_touch(client, consumer);
         }
     }
@@ -681,7 +683,7 @@ void momi_client_close(struct momi_core *core) {
     if (client->is_closed) {
         return;
     }
-    tell_handed(client);
+    detach_consumers(client);
     momi_client_turn_end(core); /* what is settled is told before the sessions end */
     momi_client_ping(core, MOMI_FLAG_CLOSED);
     for (size_t i = 0; i <= MOMI_SHARDS_MAX; i++) {

@@ -250,7 +250,7 @@ static void apply_session(struct momi_machine *machine,
     }
     switch (command->type) {
     case CMD_SESSION_CLOSE:
-        momi_session_end(machine, session, MOMI_DETACH_CLEAN);
+        momi_session_end(machine, session, MOMI_DETACH_UNSURE);
         break;
     case CMD_SESSION_EXPIRE:
         momi_session_end(machine, session, MOMI_DETACH_LOST);

@@ -260,22 +260,24 @@ static inline void held_by(struct model *model, struct momi_session_id session,
 }
 
 static inline void lose_consumer(struct model *model, struct momi_session_id session,
-                                 uint64_t consumer, bool is_clean) {
+                                 uint64_t consumer, enum momi_detach detach) {
     static struct held held;
     held_by(model, session, consumer, &held);
     bool has_counted = false;
     for (size_t i = 0; i < held.count; i++) {
         struct message *message = &model->groups[held.group].messages[held.list[i]];
-        enum how how = message->due_us != 0 ? COUNTED
-                       : is_clean           ? UNCOUNTED
-                       : has_counted        ? MARKED
-                                            : COUNTED;
+        bool counts =
+            message->due_us != 0 || (detach == MOMI_DETACH_LOST && !has_counted);
+        enum how how = counts                        ? COUNTED
+                       : detach == MOMI_DETACH_CLEAN ? UNCOUNTED
+                                                     : MARKED;
         has_counted = has_counted || message->due_us == 0;
         give_back(model, held.group, message, how);
     }
 }
 
-static inline void lose_session(struct model *model, int client, bool is_clean) {
+static inline void lose_session(struct model *model, int client,
+                                enum momi_detach detach) {
     /* In the order of attachment, as dead letters get their sequences in it. */
     struct momi_session *session = session_of(&model->clients[client]);
     if (session == NULL) {
@@ -284,7 +286,7 @@ static inline void lose_session(struct model *model, int client, bool is_clean) 
     MOMI_LIST_FOR_EACH (link, &session->consumers) {
         lose_consumer(model, session->id,
                       MOMI_CONTAINER_OF(link, struct momi_consumer, session_link)->id,
-                      is_clean);
+                      detach);
     }
 }
 

@@ -541,7 +541,7 @@ static void random_step(struct model *model) {
         CHECK_EQ(momi_checkout_expire(&model->machine, max), model_expire(model, max));
     } else if (dice < 930 && is_attached) {
         enum momi_detach how =
-            pick(model, 0, 1) == 0 ? MOMI_DETACH_CLEAN : MOMI_DETACH_LOST;
+            (enum momi_detach)pick(model, MOMI_DETACH_CLEAN, MOMI_DETACH_LOST);
         momi_checkout_detach(&model->machine, consumer_of(model, reader), how);
         model_detach(model, reader, how);
     } else if (dice < 940) {

@@ -276,7 +276,7 @@ static void detach_step(struct model *model, struct client *client) {
     uint64_t consumer = 1 + draw(model, CONSUMERS - 1);
     bool is_there = consumer_of(client, consumer) != NULL;
     if (is_there) {
-        lose_consumer(model, client->id, consumer, true);
+        lose_consumer(model, client->id, consumer, MOMI_DETACH_CLEAN);
     }
     CHECK_EQ(detach(client, consumer).error, is_there ? MOM_OK : MOM_NOT_FOUND);
 }
@@ -418,7 +418,7 @@ static void session_step(struct model *model, int client_at) {
     struct client *client = &model->clients[client_at];
     struct world *world = model->world;
     unsigned what = (unsigned)draw(model, 3);
-    lose_session(model, client_at, what == 0);
+    lose_session(model, client_at, what == 0 ? MOMI_DETACH_UNSURE : MOMI_DETACH_LOST);
     if (what != 3) {
         end_temporary(model, client_at);
     }

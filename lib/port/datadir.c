@@ -291,10 +291,32 @@ static int check_no_database(const struct momi_datadir *dir) {
     return error;
 }
 
+/* Makes the name of the directory survive a power cut. Whoever made it may have been
+ * killed before this, so it is repeated until there is an identity. */
+static int sync_parent(const struct momi_datadir *dir) {
+    int parent_fd = openat(dir->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent_fd < 0) {
+        return errno == EACCES
+                   ? 0 /* not ours to look into, and so not made by us */
+                   : momi_err(MOM_IO, "above %s: %s", dir->path, strerror(errno));
+    }
+    int error = 0;
+    /* EINVAL, EROFS: nothing can be made there. */
+    if (fsync(parent_fd) != 0 && errno != EINVAL && errno != EROFS) {
+        error = momi_err(MOM_IO, "sync of the directory above %s: %s", dir->path,
+                         strerror(errno));
+    }
+    close(parent_fd);
+    return error;
+}
+
 static int found_identity(struct momi_datadir *dir) {
     int error = check_empty(dir);
     if (error == 0) {
         error = check_no_database(dir);
+    }
+    if (error == 0) {
+        error = sync_parent(dir);
     }
     return error != 0 ? error : make_identity(dir, NULL);
 }
@@ -348,29 +370,15 @@ static int lock(struct momi_datadir *dir) {
     return 0;
 }
 
-/* Makes the name of a new directory survive a power cut. */
-static int sync_parent(const struct momi_datadir *dir) {
-    int parent_fd = openat(dir->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (parent_fd < 0) {
-        return errno == EACCES
-                   ? 0 /* not ours to look into, and so not made by us */
-                   : momi_err(MOM_IO, "above %s: %s", dir->path, strerror(errno));
-    }
-    int error = momi_file_sync_dir(parent_fd);
-    close(parent_fd);
-    return error;
-}
-
 static int open_directory(struct momi_datadir *dir, const char *path) {
-    bool is_made = mkdir(path, 0700) == 0;
-    if (!is_made && errno != EEXIST) {
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
         return momi_err(MOM_IO, "making the directory %s: %s", path, strerror(errno));
     }
     dir->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir->dir_fd < 0 || realpath(path, dir->path) == NULL) {
         return momi_err(MOM_IO, "opening the directory %s: %s", path, strerror(errno));
     }
-    return is_made ? sync_parent(dir) : 0;
+    return 0;
 }
 
 int momi_datadir_open(const char *path, struct momi_datadir **dir) {

@@ -16,6 +16,7 @@
 #include "core/keys.h"
 #include "port/datadir.h"
 #include "port/store.h"
+#include "power/judge_internal.h"
 
 enum {
     FOUND_ROOM = 8192,
@@ -113,8 +114,7 @@ const char *judge_directory(struct judge *judge, enum scene_shape shape,
 
 /* ---- In the child ---- */
 
-__attribute__((format(printf, 2, 3))) _Noreturn static void
-wrong(struct judge *judge, const char *format, ...) {
+void judge_wrong(struct judge *judge, const char *format, ...) {
     va_list list;
     va_start(list, format);
     (void)vsnprintf(judge->text, sizeof judge->text, format, list);
@@ -122,12 +122,14 @@ wrong(struct judge *judge, const char *format, ...) {
     _exit(1);
 }
 
-static const char *error_text(int error) {
+const char *judge_error_text(int error) {
     static char text[400];
     (void)snprintf(text, sizeof text, "%s: %s", mom_err_name(error),
                    mom_last_error_text());
     return text;
 }
+
+const struct facts *judge_facts(const struct judge *judge) { return &judge->facts; }
 
 /* ---- Who the node is ---- */
 
@@ -148,7 +150,8 @@ static void check_ids(struct judge *judge, const uint64_t *ids) {
             is_there = is_there || ids[j] == id;
         }
         if (!is_there) {
-            wrong(judge, "node %016llx has another name now", (unsigned long long)id);
+            judge_wrong(judge, "node %016llx has another name now",
+                        (unsigned long long)id);
         }
     }
 }
@@ -165,8 +168,9 @@ static void check_terms(struct judge *judge, const struct facts_node *facts,
         uint64_t promised = facts->shards[info.shard].term;
         if (info.term < promised ||
             (judge->shape == SCENE_ALONE && info.term == promised && promised != 0)) {
-            wrong(judge, "shard %u has term %llu, but had %llu", (unsigned)info.shard,
-                  (unsigned long long)info.term, (unsigned long long)promised);
+            judge_wrong(judge, "shard %u has term %llu, but had %llu",
+                        (unsigned)info.shard, (unsigned long long)info.term,
+                        (unsigned long long)promised);
         }
     }
 }
@@ -180,17 +184,17 @@ static void check_node(struct judge *judge, mom_node *node) {
     }
     int error = mom_status_get(node, &status, SCENE_WAIT_MS);
     if (error != MOM_OK) {
-        wrong(judge, "no status: %s", error_text(error));
+        judge_wrong(judge, "no status: %s", judge_error_text(error));
     }
     mom_mesh_info_init(&mesh);
     MOMI_ASSERT(mom_status_mesh(status, &mesh) == MOM_OK);
     if (facts->mesh != 0 && facts->mesh != scene_hash(mesh.mesh_id)) {
-        wrong(judge, "the node belongs to another mesh now");
+        judge_wrong(judge, "the node belongs to another mesh now");
     }
     if (scene_incarnation(node) <= facts->incarnation) {
-        wrong(judge, "incarnation %llu after %llu",
-              (unsigned long long)scene_incarnation(node),
-              (unsigned long long)facts->incarnation);
+        judge_wrong(judge, "incarnation %llu after %llu",
+                    (unsigned long long)scene_incarnation(node),
+                    (unsigned long long)facts->incarnation);
     }
     check_terms(judge, facts, status);
     mom_status_free(status);
@@ -202,7 +206,7 @@ static uint32_t *stream_flags(struct judge *judge, const char *name) {
     const char *dash = strrchr(name, '-');
     unsigned long stream = dash == NULL ? FACTS_STREAMS_MAX : strtoul(dash + 1, NULL, 10);
     if (stream >= FACTS_STREAMS_MAX) {
-        wrong(judge, "a stream %s that nobody created", name);
+        judge_wrong(judge, "a stream %s that nobody created", name);
     }
     return &judge->facts.streams[stream];
 }
@@ -211,16 +215,16 @@ static void check_list(struct judge *judge, int (*get)(mom_node *, mom_list **, 
     mom_list *list;
     int error = get(judge->nodes[0], &list, SCENE_WAIT_MS);
     if (error != MOM_OK) {
-        wrong(judge, "no list: %s", error_text(error));
+        judge_wrong(judge, "no list: %s", judge_error_text(error));
     }
     for (size_t i = 0; i < mom_list_count(list); i++) {
         const char *name = mom_list_name(list, i);
         uint32_t *flags = stream_flags(judge, name);
         if ((*flags & FACT_TRIED) == 0) {
-            wrong(judge, "a stream %s that nobody created", name);
+            judge_wrong(judge, "a stream %s that nobody created", name);
         }
         if ((*flags & FACT_ACKED) != 0) {
-            wrong(judge, "stream %s is back after it was deleted", name);
+            judge_wrong(judge, "stream %s is back after it was deleted", name);
         }
         *flags |= FACT_SEEN;
     }
@@ -255,27 +259,27 @@ static void take(struct judge *judge, uint32_t stream, const mom_message *messag
     size_t size;
     const void *body = mom_message_body(message, &size);
     if (!scene_body_read(body, size, &told, &number) || told != stream) {
-        wrong(judge, "stream %u: a body that nobody sent", (unsigned)stream);
+        judge_wrong(judge, "stream %u: a body that nobody sent", (unsigned)stream);
     }
     struct facts_message *facts = facts_find(&judge->facts, stream, number);
     if (facts == NULL || (facts->flags & FACT_TRIED) == 0) {
-        wrong(judge, "stream %u: message %llu was never sent", (unsigned)stream,
-              (unsigned long long)number);
+        judge_wrong(judge, "stream %u: message %llu was never sent", (unsigned)stream,
+                    (unsigned long long)number);
     }
     if ((facts->flags & FACT_ACKED) != 0) {
-        wrong(judge, "stream %u: message %llu was consumed and is back", (unsigned)stream,
-              (unsigned long long)number);
+        judge_wrong(judge, "stream %u: message %llu was consumed and is back",
+                    (unsigned)stream, (unsigned long long)number);
     }
     if ((facts->flags & FACT_SEEN) != 0) {
-        wrong(judge, "stream %u: message %llu is there twice", (unsigned)stream,
-              (unsigned long long)number);
+        judge_wrong(judge, "stream %u: message %llu is there twice", (unsigned)stream,
+                    (unsigned long long)number);
     }
     facts->flags |= FACT_SEEN;
     /* Each publisher's life counts up in a range of its own. */
     uint64_t *before = &last[number / SCENE_RANGE % 64];
     if (*before / SCENE_RANGE == number / SCENE_RANGE && number < *before) {
-        wrong(judge, "stream %u: message %llu comes after %llu", (unsigned)stream,
-              (unsigned long long)number, (unsigned long long)*before);
+        judge_wrong(judge, "stream %u: message %llu comes after %llu", (unsigned)stream,
+                    (unsigned long long)number, (unsigned long long)*before);
     }
     *before = number;
     MOMI_ASSERT(found->count < FOUND_ROOM);
@@ -295,7 +299,8 @@ static void check_stream(struct judge *judge, uint32_t stream) {
         return;
     }
     if (error != MOM_OK) {
-        wrong(judge, "stream %u: no consumer: %s", (unsigned)stream, error_text(error));
+        judge_wrong(judge, "stream %u: no consumer: %s", (unsigned)stream,
+                    judge_error_text(error));
     }
     for (int timeout_ms = 0;;) {
         size_t count = 0;
@@ -310,9 +315,10 @@ static void check_stream(struct judge *judge, uint32_t stream) {
         missing = find_missing(judge, stream);
         if ((error != MOM_EMPTY && error != MOM_TIMEOUT) ||
             (missing != NULL && timeout_ms != 0)) {
-            wrong(judge, "stream %u: message %llu is missing (%s)", (unsigned)stream,
-                  (unsigned long long)(missing == NULL ? 0 : missing->number),
-                  error_text(error));
+            judge_wrong(judge, "stream %u: message %llu is missing (%s)",
+                        (unsigned)stream,
+                        (unsigned long long)(missing == NULL ? 0 : missing->number),
+                        judge_error_text(error));
         }
         if (missing == NULL) {
             break;
@@ -328,7 +334,7 @@ static void check_streams(struct judge *judge) {
         uint32_t flags = judge->facts.streams[stream];
         bool must_be = (flags & FACT_DONE) != 0 && (flags & FACT_ACK_TRIED) == 0;
         if (must_be && (flags & FACT_SEEN) == 0) {
-            wrong(judge, "stream %u is gone", (unsigned)stream);
+            judge_wrong(judge, "stream %u is gone", (unsigned)stream);
         }
         if ((flags & FACT_SEEN) != 0) {
             check_stream(judge, stream);
@@ -348,8 +354,8 @@ static struct momi_buf *read_record(struct judge *judge, struct momi_store *stor
         return NULL;
     }
     if (error != MOM_OK) {
-        wrong(judge, "shard %u: %c cannot be read: %s", (unsigned)shard, letter,
-              error_text(error));
+        judge_wrong(judge, "shard %u: %c cannot be read: %s", (unsigned)shard, letter,
+                    judge_error_text(error));
     }
     return value;
 }
@@ -358,7 +364,7 @@ static void read_hard(struct judge *judge, struct momi_store *store, uint32_t sh
                       struct momi_hard_state *hard) {
     struct momi_buf *value = read_record(judge, store, 'h', shard);
     if (value != NULL && !momi_hard_state_decode(momi_buf_slice(value), hard)) {
-        wrong(judge, "shard %u: the hard state is damaged", (unsigned)shard);
+        judge_wrong(judge, "shard %u: the hard state is damaged", (unsigned)shard);
     }
     momi_buf_release(value);
 }
@@ -379,18 +385,18 @@ static void check_shard(struct judge *judge, const char *name, struct momi_store
     read_hard(judge, store, shard, &hard);
     uint64_t last = read_last(judge, store, shard);
     if (hard.term < facts->term) {
-        wrong(judge, "%s, shard %u: term %llu after %llu", name, (unsigned)shard,
-              (unsigned long long)hard.term, (unsigned long long)facts->term);
+        judge_wrong(judge, "%s, shard %u: term %llu after %llu", name, (unsigned)shard,
+                    (unsigned long long)hard.term, (unsigned long long)facts->term);
     }
     if (facts->vote != 0 && hard.term == facts->vote_term && hard.vote != facts->vote) {
-        wrong(judge, "%s, shard %u: voted for %llu in term %llu, now %llu", name,
-              (unsigned)shard, (unsigned long long)facts->vote,
-              (unsigned long long)hard.term, (unsigned long long)hard.vote);
+        judge_wrong(judge, "%s, shard %u: voted for %llu in term %llu, now %llu", name,
+                    (unsigned)shard, (unsigned long long)facts->vote,
+                    (unsigned long long)hard.term, (unsigned long long)hard.vote);
     }
     if (hard.term == facts->match_term && last < facts->match) {
-        wrong(judge, "%s, shard %u: the log ends at %llu, told as synced was %llu", name,
-              (unsigned)shard, (unsigned long long)last,
-              (unsigned long long)facts->match);
+        judge_wrong(judge, "%s, shard %u: the log ends at %llu, told as synced was %llu",
+                    name, (unsigned)shard, (unsigned long long)last,
+                    (unsigned long long)facts->match);
     }
 }
 
@@ -402,12 +408,13 @@ static uint64_t check_store(struct judge *judge, const char *name) {
     (void)snprintf(path, sizeof path, "%s/%s", judge->root, name);
     int error = momi_datadir_open(path, &dir);
     if (error != MOM_OK) {
-        wrong(judge, "%s does not open: %s", name, error_text(error));
+        judge_wrong(judge, "%s does not open: %s", name, judge_error_text(error));
     }
     uint64_t id = scene_node_id(momi_datadir_identity(dir)->seed);
     error = momi_store_open_rocksdb(&store, path, NULL, &report);
     if (error != MOM_OK) {
-        wrong(judge, "the store of %s does not open: %s", name, error_text(error));
+        judge_wrong(judge, "the store of %s does not open: %s", name,
+                    judge_error_text(error));
     }
     const struct facts_node *facts = find_node(judge, id);
     for (uint32_t shard = 0; facts != NULL && shard < FACTS_SHARDS_MAX; shard++) {
@@ -432,7 +439,8 @@ static void open_nodes(struct judge *judge) {
         int error =
             scene_open(judge->shape, judge->root, judge->sockets, i, &judge->nodes[i]);
         if (error != MOM_OK) {
-            wrong(judge, "%s does not open: %s", scene_names[i], error_text(error));
+            judge_wrong(judge, "%s does not open: %s", scene_names[i],
+                        judge_error_text(error));
         }
         ids[i] = mom_node_id(judge->nodes[i]);
     }
@@ -440,7 +448,8 @@ static void open_nodes(struct judge *judge) {
     for (size_t i = 0; i < judge->nodes_count; i++) {
         int error = mom_wait_ready(judge->nodes[i], SCENE_WAIT_MS);
         if (error != MOM_OK) {
-            wrong(judge, "%s does not serve: %s", scene_names[i], error_text(error));
+            judge_wrong(judge, "%s does not serve: %s", scene_names[i],
+                        judge_error_text(error));
         }
     }
 }
@@ -449,12 +458,17 @@ static void close_nodes(struct judge *judge) {
     for (size_t i = 0; i < judge->nodes_count; i++) {
         int error = mom_close(judge->nodes[i], SCENE_WAIT_MS);
         if (error != MOM_OK) {
-            wrong(judge, "%s does not close: %s", scene_names[i], error_text(error));
+            judge_wrong(judge, "%s does not close: %s", scene_names[i],
+                        judge_error_text(error));
         }
     }
 }
 
 _Noreturn static void run_child(struct judge *judge, enum judge_how how) {
+    if (judge->shape == SCENE_ASIDE) {
+        aside_check(judge, judge->root);
+        _exit(0);
+    }
     if (how == JUDGE_STORES) {
         check_stores(judge);
         _exit(0);

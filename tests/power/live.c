@@ -355,6 +355,9 @@ int scene_live(enum scene_shape shape, const char *root, const char *sockets,
                         .sockets = sockets,
                         .number = number,
                         .nodes_count = shape == SCENE_ALONE ? 1 : SCENE_NODES};
+    if (shape == SCENE_ASIDE) {
+        return aside_live(root, seed);
+    }
     momi_rng_seed(&life.rng, seed);
     for (size_t i = 0; i < BATCH_MAX; i++) {
         life.bodies[i] = momi_must_alloc(SCENE_BODY_BYTES_MAX);

@@ -3,9 +3,11 @@
  * The power-loss tester: records real nodes, rebuilds from prefixes of the record the
  * directories that a power cut may leave, and has the library open them.
  *
- *   mom-power [--count N] [--mesh N] [--seed N] [--each N] [--mutant NAME] [--keep DIR]
+ *   mom-power [--count N] [--mesh N] [--aside N] [--seed N] [--each N] [--mutant NAME]
+ * [--keep DIR]
  *
- * --count directories of one node alone, --mesh cuts of a mesh of three. A record is a
+ * --count directories of one node alone, --mesh cuts of a mesh of three, --aside
+ * directories whose store is being set aside. A record is a
  * chain of lives: each ends by itself or by a kill at any call, and the next begins in
  * what the kill, or a power cut at any earlier moment, has left. So recovery is cut, too.
  * With --mutant the recorder leaves out syncs: then finding a loss is the success, and
@@ -33,6 +35,7 @@
 #include "power/show.h"
 
 enum {
+    STILLBIRTHS = 12,
     LIVES_MAX = 4, /* of a chain */
     RECORD_SECONDS_MAX = 240,
     FAILURES_MAX = 10, /* then it ends */
@@ -41,9 +44,12 @@ enum {
     PROGRESS_SECONDS = 30,
 };
 
+static const char *const shape_names[] = {"alone", "mesh", "aside"};
+
 struct options {
     uint64_t count;
     uint64_t mesh;
+    uint64_t aside;
     uint64_t seed;
     uint64_t each; /* cuts of a recorded life */
     const char *mutant;
@@ -82,6 +88,7 @@ struct tester {
     size_t hashes_room;
     double progress_at_ms;
     uint64_t chain_seed;
+    uint64_t chains;
 };
 
 /* One chain of lives. */
@@ -170,9 +177,8 @@ static void run_recorded(struct tester *tester, const struct chain *chain, uint6
     (void)snprintf(seed_text, sizeof seed_text, "%" PRIu64, seed);
     (void)snprintf(life_text, sizeof life_text, "%" PRIu64, chain->life);
     (void)alarm(RECORD_SECONDS_MAX);
-    (void)execl("/proc/self/exe", "mom-power", "live",
-                chain->shape == SCENE_ALONE ? "alone" : "mesh", tester->root,
-                tester->sockets, seed_text, life_text, (char *)NULL);
+    (void)execl("/proc/self/exe", "mom-power", "live", shape_names[chain->shape],
+                tester->root, tester->sockets, seed_text, life_text, (char *)NULL);
     _exit(127);
 }
 
@@ -277,6 +283,9 @@ static enum judge_how draw_how(struct tester *tester, const struct chain *chain)
     if (chain->shape == SCENE_MESH && kind < 50) {
         return JUDGE_STORES;
     }
+    if (chain->shape == SCENE_ASIDE) {
+        return JUDGE_ONCE;
+    }
     return kind < 90 ? JUDGE_ONCE : kind < 96 ? JUDGE_TWICE : JUDGE_CLOSED;
 }
 
@@ -284,7 +293,7 @@ static void count_cut(struct tester *tester, const struct chain *chain,
                       const struct cut *cut, enum judge_how how, double spent_ms) {
     struct totals *totals = &tester->totals;
     totals->cuts++;
-    totals->directories += chain->shape == SCENE_ALONE ? 1 : SCENE_NODES;
+    totals->directories += chain->shape == SCENE_MESH ? SCENE_NODES : 1;
     totals->names[cut->names]++;
     totals->data[cut->data]++;
     totals->one_of_three += cut->only != NULL ? 1 : 0;
@@ -384,8 +393,7 @@ static void show_progress(struct tester *tester, enum scene_shape shape, uint64_
     const struct totals *totals = &tester->totals;
     printf("%s: %" PRIu64 " of %" PRIu64 " cuts, %" PRIu64 " lives, %" PRIu64
            " failures, %.1f ms each\n",
-           shape == SCENE_ALONE ? "alone" : "mesh", done, wanted, totals->lives,
-           totals->failures,
+           shape_names[shape], done, wanted, totals->lives, totals->failures,
            totals->cuts == 0 ? 0.0 : totals->judge_ms / (double)totals->cuts);
     (void)fflush(stdout);
 }
@@ -443,9 +451,15 @@ static bool walk(struct tester *tester, struct chain *chain, const struct power_
 
 /* ---- Chains ---- */
 
+/* Every second chain begins with a life that is killed at one of its first calls. */
+static bool is_stillborn(const struct tester *tester, const struct chain *chain) {
+    return chain->life == 0 && tester->chains % 2 == 0;
+}
+
 /* Into the state that the next life finds: what a kill leaves, or a power cut. */
 static void pass_on(struct tester *tester, struct chain *chain) {
-    if (!chain->has_next || momi_rng_chance(&tester->rng, 400000)) {
+    if (!chain->has_next || is_stillborn(tester, chain) ||
+        momi_rng_chance(&tester->rng, 400000)) {
         return; /* killed: what is not durable stays so */
     }
     remove_tree(tester->root);
@@ -455,7 +469,10 @@ static void pass_on(struct tester *tester, struct chain *chain) {
     *chain->facts = *chain->next_facts;
 }
 
-static uint64_t draw_death(struct tester *tester) {
+static uint64_t draw_death(struct tester *tester, const struct chain *chain) {
+    if (is_stillborn(tester, chain)) {
+        return 1 + (tester->chains / 2 - 1) % STILLBIRTHS;
+    }
     uint64_t kind = momi_rng_between(&tester->rng, 0, 99);
     return kind < 50   ? 0
            : kind < 70 ? momi_rng_between(&tester->rng, 1, 150)
@@ -473,7 +490,7 @@ static bool run_chain(struct tester *tester, enum scene_shape shape, uint64_t en
     chain.next_facts = momi_must_calloc(1, sizeof *chain.next_facts);
     chain.image = image_read(tester->root);
     uint64_t lives =
-        tester->options.mutant != NULL ? 2 : momi_rng_between(&tester->rng, 1, LIVES_MAX);
+        tester->options.mutant != NULL ? 2 : momi_rng_between(&tester->rng, 2, LIVES_MAX);
     for (;
          chain.life < lives && is_well && !is_enough(tester) && tester->totals.cuts < end;
          chain.life++) {
@@ -481,7 +498,7 @@ static bool run_chain(struct tester *tester, enum scene_shape shape, uint64_t en
         size_t count =
             (size_t)(left < tester->options.each ? left : tester->options.each);
         uint64_t seed = momi_rng_next(&tester->rng);
-        uint64_t dies_after = draw_death(tester);
+        uint64_t dies_after = draw_death(tester, &chain);
         struct power_log *log = record_life(tester, &chain, seed, dies_after);
         is_well = log != NULL;
         chain.log = log;
@@ -501,6 +518,7 @@ static bool run_shape(struct tester *tester, enum scene_shape shape, uint64_t wa
     uint64_t before = tester->totals.cuts;
     while (tester->totals.cuts - before < wanted && !is_enough(tester)) {
         tester->chain_seed = momi_rng_next(&tester->rng);
+        tester->chains++;
         if (!run_chain(tester, shape, before + wanted)) {
             return false;
         }
@@ -543,6 +561,16 @@ static uint64_t number(const char *text) {
     return value;
 }
 
+static enum scene_shape shape_of(const char *name) {
+    for (size_t i = 0; i < sizeof shape_names / sizeof *shape_names; i++) {
+        if (strcmp(shape_names[i], name) == 0) {
+            return (enum scene_shape)i;
+        }
+    }
+    fprintf(stderr, "no such shape: %s\n", name);
+    exit(2);
+}
+
 static struct options read_options(int argc, char **argv) {
     struct options options = {.count = 500, .seed = 1, .each = 250};
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -551,6 +579,8 @@ static struct options read_options(int argc, char **argv) {
             options.count = number(argv[i + 1]);
         } else if (strcmp(name, "--mesh") == 0) {
             options.mesh = number(argv[i + 1]);
+        } else if (strcmp(name, "--aside") == 0) {
+            options.aside = number(argv[i + 1]);
         } else if (strcmp(name, "--seed") == 0) {
             options.seed = number(argv[i + 1]);
         } else if (strcmp(name, "--each") == 0) {
@@ -604,8 +634,8 @@ static void bind_now(char **argv) {
 int main(int argc, char **argv) {
     static struct tester tester;
     if (argc == 7 && strcmp(argv[1], "live") == 0) {
-        return scene_live(strcmp(argv[2], "mesh") == 0 ? SCENE_MESH : SCENE_ALONE,
-                          argv[3], argv[4], number(argv[5]), number(argv[6]));
+        return scene_live(shape_of(argv[2]), argv[3], argv[4], number(argv[5]),
+                          number(argv[6]));
     }
     if (argc == 3 && strcmp(argv[1], "show") == 0) {
         return show_log(argv[2]);
@@ -616,7 +646,8 @@ int main(int argc, char **argv) {
     tester.judge = judge_new();
     make_scratch(&tester);
     bool is_well = run_shape(&tester, SCENE_ALONE, tester.options.count) &&
-                   run_shape(&tester, SCENE_MESH, tester.options.mesh);
+                   run_shape(&tester, SCENE_MESH, tester.options.mesh) &&
+                   run_shape(&tester, SCENE_ASIDE, tester.options.aside);
     print_totals(&tester.totals);
     remove_tree(tester.base);
     judge_free(tester.judge);

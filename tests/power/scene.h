@@ -26,6 +26,7 @@ enum {
 enum scene_shape {
     SCENE_ALONE,
     SCENE_MESH,
+    SCENE_ASIDE, /* no nodes: a directory whose store is set aside (aside.c) */
 };
 
 extern const char *const scene_names[SCENE_NODES];
@@ -51,5 +52,6 @@ uint64_t scene_node_id(const uint8_t *seed);
 /* The recorded program: one life; ends without closing. Exit status. */
 int scene_live(enum scene_shape shape, const char *root, const char *sockets,
                uint64_t seed, uint64_t life);
+int aside_live(const char *root, uint64_t seed);
 
 #endif

@@ -11,6 +11,11 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 bin=${1:-build/bin}
 list=tests/sim/mutants-200.txt
+# Compiled otherwise, and with nothing switched on, it has to do exactly what mom-sim does.
+if [ -x "$bin/mom-sim" ] && ! bash tests/sim/determinism.sh "$bin/mom-sim" "$bin/mom-sim-mutants"; then
+    echo "FAILED: the same seed does not do the same in two builds"
+    exit 1
+fi
 mapfile -t names < <(sed -E 's/#.*//; /^[[:space:]]*$/d' "$list" | awk '{ print $1 }')
 
 table=$(MOM_BIN=$bin bash tests/campaigns/mutants.sh --limit 200 "${names[@]}")

@@ -23,8 +23,8 @@ struct run {
     bool tells_frames;
     bool checks_hash;
     bool stops_at_first; /* one job; the first violation ends it and is told in a line */
+    bool prints_hashes;  /* one job; nothing else is printed */
     int jobs;
-    const char *program;
 };
 
 /* Of the processor's time; a seed that takes longer hangs. A deliberate bug may well do
@@ -288,10 +288,23 @@ static int run_range(struct run *run) {
     return failed == 0 && zeros == 0 ? 0 : 1;
 }
 
+/* A line for each seed, for a comparison with another build. */
+static int print_hashes(const struct run *run) {
+    bool ok = true;
+    for (uint64_t i = 0; i < run->count; i++) {
+        struct sim_totals totals;
+        ok = run_seed(run, run->first + i, &totals) && ok;
+        printf("seed %llu %016llx\n", (unsigned long long)(run->first + i),
+               (unsigned long long)world.trace_hash);
+    }
+    return ok ? 0 : 1;
+}
+
 static int usage(void) {
     puts(
         "mom-sim --seed N [--quiet|--frames]   replays one seed and tells its story\n"
         "mom-sim --seeds A-B | FIRST COUNT     runs a range [--jobs N]\n"
+        "        --hashes                      prints the trace hash of each\n"
         "        --stop-at-first               ends with the first violation, in one "
         "line\n"
         "mom-sim --mutants                     lists the deliberate bugs (mutant build)\n"
@@ -364,6 +377,8 @@ int main(int count, char **arguments) {
             run.tells_frames = true;
         } else if (strcmp(arguments[i], "--stop-at-first") == 0) {
             run.stops_at_first = true;
+        } else if (strcmp(arguments[i], "--hashes") == 0) {
+            run.prints_hashes = true;
         } else if (strcmp(arguments[i], "--quiet") == 0) {
             run.is_verbose = false;
         } else if (strcmp(arguments[i], "--mutants") == 0) {
@@ -387,6 +402,9 @@ int main(int count, char **arguments) {
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     momi_panic_set_hook(panicked, NULL);
+    if (run.prints_hashes) {
+        return print_hashes(&run);
+    }
     if (run.is_single) {
         struct sim_totals totals;
         bool ok = run_seed(&run, run.first, &totals);

@@ -125,6 +125,9 @@ void sim_net_send(struct sim_world *world, uint32_t from,
     }
     world->totals.frames++;
     count_frame(world, from);
+    sim_trace(world, effect->frame->type, (uint64_t)from << 32 | to,
+              effect->frame->term ^ effect->frame->index << 20 ^
+                  effect->frame->number << 40);
     if (world->tells_frames) {
         const struct momi_frame *f = effect->frame;
         sim_say(world,

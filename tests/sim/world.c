@@ -44,6 +44,13 @@ void sim_say(struct sim_world *world, const char *format, ...) {
     }
 }
 
+void sim_trace(struct sim_world *world, uint64_t a, uint64_t b, uint64_t c) {
+    uint64_t hash = world->trace_hash * 31 + world->now_us;
+    hash = momi_hash_u64(hash + a);
+    hash = momi_hash_u64(hash + b);
+    world->trace_hash = momi_hash_u64(hash + c);
+}
+
 void sim_fail(struct sim_world *world, const char *format, ...) {
     if (world->has_failed) {
         return;

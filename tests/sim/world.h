@@ -173,7 +173,8 @@ struct sim_world {
     char failure[512];
     char story[SIM_STORY_LINES][SIM_STORY_WIDTH];
     uint64_t story_count;
-    uint64_t trace_hash; /* of every line of the story: equal runs have equal hashes */
+    uint64_t trace_hash; /* of each line of the story and each frame: equal runs have
+                            equal hashes */
     bool is_verbose;
     bool tells_frames; /* every frame is in the story */
     struct sim_programs *programs;
@@ -200,6 +201,8 @@ struct sim_task *sim_task_add(struct sim_world *world, uint64_t delay_us,
 /* A line of the story, and a part of the trace hash. */
 void sim_say(struct sim_world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* What is not told, and belongs to the trace all the same. */
+void sim_trace(struct sim_world *world, uint64_t a, uint64_t b, uint64_t c);
 /* A violation: the run ends. */
 void sim_fail(struct sim_world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

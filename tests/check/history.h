@@ -37,6 +37,7 @@
  *     death         saw         of
  *     fault         call done   op what
  *     drained       saw         stream sub
+ *     abandoned     saw         stream sub
  *
  * `done` repeats nothing: op names the call. What is not known is left out.
  *
@@ -93,7 +94,8 @@
     X(HASH, hash)                                                                        \
     X(DEATH, death)                                                                      \
     X(FAULT, fault)                                                                      \
-    X(DRAINED, drained)
+    X(DRAINED, drained)                                                                  \
+    X(ABANDONED, abandoned)
 
 enum check_kind {
 #define CHECK_KIND_ENUM(upper, lower) CHECK_##upper,

@@ -96,6 +96,7 @@ static uint32_t group_of(struct check_ledger *ledger, uint32_t stream,
                              .dead_stream = CHECK_NONE,
                              .next = ledger->streams[stream].first_group};
     ledger->streams[stream].first_group = number;
+    ledger->streams[stream].is_topic |= subscription != 0;
     return number;
 }
 
@@ -232,7 +233,9 @@ bool check_ledger_may_be_removed(const struct check_ledger *ledger,
 bool check_ledger_may_want(const struct check_ledger *ledger,
                            const struct check_group *group,
                            const struct check_message *message) {
-    return message->stream == group->stream &&
+    bool is_readable =
+        group->subscription != 0 || !ledger->streams[group->stream].is_topic;
+    return message->stream == group->stream && is_readable &&
            (group->filter == 0 ||
             check_filter_matches(check_name_text(ledger->names, group->filter),
                                  check_name_text(ledger->names, message->key)));
@@ -490,6 +493,9 @@ void check_ledger_settle(struct check_ledger *ledger, const struct check_step *s
         break;
     case CHECK_DRAINED:
         step->group->is_drained = true;
+        break;
+    case CHECK_ABANDONED:
+        step->group->is_removed = true;
         break;
     default:
         break;

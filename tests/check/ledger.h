@@ -40,6 +40,7 @@ struct check_stream {
     /* The last delete that was done: what was there before its call is gone for ever. */
     uint64_t delete_called, delete_done;
     uint32_t first_group; /* of its list; CHECK_NONE */
+    bool is_topic; /* it has, or had, subscriptions: nobody reads the stream itself */
 };
 
 struct check_group {

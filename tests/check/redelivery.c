@@ -41,7 +41,9 @@ static void judge_count(const struct own *own, const struct check_step *step) {
     if (record->is_redelivered != (n > 1)) {
         check_report(step->ledger, name, message, "is %s and delivered for the time %u",
                      record->is_redelivered ? "marked" : "unmarked", n);
-    } else if (most > 0 && n > most) {
+    } else if (most > 0 && n > most && n > 2) {
+        /* One that lay in the buffer of a reader that was lost shows as delivered once,
+         * and that is not counted: 2 may be seen where 1 is allowed. */
         check_report(step->ledger, name, message,
                      "is delivered for the time %u, at most %u are allowed", n, most);
     } else if (own->was_taken && is_later && n < own->n) {

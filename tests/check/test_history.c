@@ -57,6 +57,7 @@ static void every_kind_is_written_as_it_was_read(void **state) {
         "6 1 call fault op=1 what=kill",
         "6 1 done fault op=1",
         "7 1 saw drained stream=t sub=s0",
+        "7 1 saw abandoned stream=t sub=s0",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         one_line(lines[i], NULL);

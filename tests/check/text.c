@@ -106,11 +106,13 @@ static const struct form first_forms[] = {
     [CHECK_DEATH] = {F(OF), F(OF)},
     [CHECK_FAULT] = {F(OP) | F(WHAT), F(OP)},
     [CHECK_DRAINED] = {F(STREAM) | F(SUB), F(STREAM)},
+    [CHECK_ABANDONED] = {F(STREAM) | F(SUB), F(STREAM)},
 };
 
 static bool is_instant(enum check_kind kind) {
     return kind == CHECK_ARRIVE || kind == CHECK_DELIVER || kind == CHECK_END ||
-           kind == CHECK_HASH || kind == CHECK_DEATH || kind == CHECK_DRAINED;
+           kind == CHECK_HASH || kind == CHECK_DEATH || kind == CHECK_DRAINED ||
+           kind == CHECK_ABANDONED;
 }
 
 /* may == 0: there is no such record. */

@@ -14,21 +14,19 @@
  * be told.
  */
 #include "base/mem.h"
-#include "core/call.h"
 #include "core/entry.h"
 #include "core/info.h"
-#include "world.h"
+#include "programs.h"
 
 enum {
     READERS = 3, /* the last one reads the dead letters */
-    HELD_MAX = 256,
-    CALLS_MAX = 256,
+    SIDE_HELD_MAX = 256,
+    SIDE_CALLS_MAX = 256,
     OBSERVERS_MAX = 8, /* describes under way */
-    BODY_BYTES = 12,
 };
 
 enum side_task { SIDE_DRIVER, SIDE_READER, SIDE_OBSERVER };
-enum what {
+enum side_what {
     DO_CREATE,
     DO_DELETE,
     DO_PUBLISH,
@@ -36,48 +34,44 @@ enum what {
     DO_DESCRIBE,
     OBSERVE,
     OPEN,
-    FLUSH
+    FLUSH,
+    CLOSE
 };
-static const char *const whats[] = {"create",   "delete",  "publish", "purge",
-                                    "describe", "observe", "open",    "flush"};
-enum outcome { OUTCOME_OPEN, OUTCOME_ACKED, OUTCOME_REFUSED, OUTCOME_UNKNOWN };
+static const char *const whats[] = {"create",  "delete", "publish", "purge", "describe",
+                                    "observe", "open",   "flush",   "close"};
 enum reader_state { READER_CLOSED, READER_OPENING, READER_OPEN };
 
-struct message {
+struct side_message {
     uint32_t queue, generation;
-    enum outcome outcome;
-    bool is_excused;   /* purged, deleted, or its queue was given up */
-    bool may_be_gone;  /* acknowledged by a reader, with an outcome that nobody knows */
-    uint64_t token;    /* highest seen, in either queue */
-    uint64_t dead;     /* first token with which it came as a dead letter */
-    uint64_t consumed; /* token with which it was consumed; 0: not */
 };
 
-struct held {
+struct side_held {
     struct momi_token token;
-    uint64_t delivery;
+    uint64_t delivery, sequence;
     uint32_t message;
+    uint32_t deliveries; /* this one included */
 };
 
-struct reader {
+struct side_reader {
     uint32_t node;
     uint32_t queue, generation; /* generation 0: not certain which */
     uint64_t handle;
     enum reader_state state;
     bool must_end; /* its queue was deleted */
-    struct held held[HELD_MAX];
+    struct side_held held[SIDE_HELD_MAX];
     uint32_t held_count;
 };
 
-struct call {
+struct side_call {
     uint64_t id; /* 0: free */
-    enum what what;
+    enum side_what what;
     uint32_t node;
     uint32_t who; /* reader */
     uint32_t queue, generation;
-    uint64_t at_least;    /* OBSERVE: the next sequence must not be lower */
-    struct held *settled; /* FLUSH: owned */
-    uint32_t count;
+    uint64_t at_least; /* OBSERVE: the next sequence must not be lower */
+    uint64_t op;       /* in the history, of the first of `count` */
+    uint32_t count;    /* messages of a publish, or settled ones of a flush */
+    uint8_t *kinds;    /* FLUSH: how each was settled, enum check_kind; owned */
 };
 
 struct sim_side {
@@ -91,12 +85,11 @@ struct sim_side {
     bool exists;
     uint64_t sequence_next; /* what its next message gets */
     struct momi_stream_options options;
-    struct call *driver;   /* its call, NULL: none */
-    uint32_t first, count; /* messages of the publish under way */
-    struct message *messages;
+    struct side_call *driver; /* its call, NULL: none */
+    struct side_message *messages;
     uint32_t messages_count, messages_room;
-    struct reader readers[READERS];
-    struct call calls[CALLS_MAX];
+    struct side_reader readers[READERS];
+    struct side_call calls[SIDE_CALLS_MAX];
     uint64_t pace_us; /* of the observers */
 };
 
@@ -108,11 +101,6 @@ static uint64_t draw(struct sim_world *world, uint64_t low, uint64_t high) {
 
 static bool chance(struct sim_world *world, uint32_t percent) {
     return momi_rng_chance(&world->rng_side, percent * 10000);
-}
-
-static bool may_act(const struct sim_world *world, uint32_t node) {
-    return sim_node_is_up(world, node) && !world->nodes[node].is_paused &&
-           !world->nodes[node].is_closing;
 }
 
 static uint32_t draw_node(struct sim_world *world) {
@@ -176,8 +164,8 @@ struct sim_side *sim_side_new(struct sim_world *world) {
 }
 
 void sim_side_free(struct sim_side *side) {
-    for (int i = 0; side != NULL && i < CALLS_MAX; i++) {
-        momi_free(side->calls[i].settled);
+    for (int i = 0; side != NULL && i < SIDE_CALLS_MAX; i++) {
+        momi_free(side->calls[i].kinds);
     }
     momi_free(side == NULL ? NULL : side->messages);
     momi_free(side);
@@ -185,23 +173,24 @@ void sim_side_free(struct sim_side *side) {
 
 /* --- calls ------------------------------------------------------------------------ */
 
-static struct call *new_call(struct sim_world *world, enum what what, uint32_t node) {
+static struct side_call *new_call(struct sim_world *world, enum side_what what,
+                                  uint32_t node) {
     struct sim_side *side = world->side;
-    for (uint32_t i = 0; i < CALLS_MAX; i++) {
-        struct call *call = &side->calls[i];
+    for (uint32_t i = 0; i < SIDE_CALLS_MAX; i++) {
+        struct side_call *call = &side->calls[i];
         if (call->id == 0) {
-            *call = (struct call){.id = ++side->id_next,
-                                  .what = what,
-                                  .node = node,
-                                  .queue = side->queue,
-                                  .generation = side->generation};
+            *call = (struct side_call){.id = ++side->id_next,
+                                       .what = what,
+                                       .node = node,
+                                       .queue = side->queue,
+                                       .generation = side->generation};
             return call;
         }
     }
     return NULL;
 }
 
-static void make(struct sim_world *world, const struct call *call,
+static void make(struct sim_world *world, const struct side_call *call,
                  struct momi_call *request) {
     request->id = call->id;
     world->totals.commands++;
@@ -214,14 +203,72 @@ static void make(struct sim_world *world, const struct call *call,
     sim_node_event(world, call->node, &event);
 }
 
+/* --- the history ------------------------------------------------------------------ */
+
+static const enum check_kind kinds[] = {
+    [DO_CREATE] = CHECK_CREATE,
+    [DO_DELETE] = CHECK_DELETE,
+    [DO_PUBLISH] = CHECK_PUBLISH,
+    [DO_PURGE] = CHECK_PURGE,
+    [DO_DESCRIBE] = CHECK_DESCRIBE,
+    [OBSERVE] = CHECK_DESCRIBE,
+    [OPEN] = CHECK_OPEN,
+    [CLOSE] = CHECK_CLOSE,
+};
+
+static uint32_t stream_number(struct sim_world *world, uint32_t queue, bool is_dead) {
+    struct name name = name_of(queue, is_dead);
+    return sim_history_slice(world, momi_slice(name.text, name.size));
+}
+
+/* What a call of one record asks for. */
+static void tell_call(struct sim_world *world, struct side_call *call,
+                      struct check_record record) {
+    call->op = sim_history_ops(world, 1);
+    record.op = call->op;
+    record.stream =
+        record.stream != 0 ? record.stream : stream_number(world, call->queue, false);
+    sim_history_add(world, call->node, kinds[call->what], CHECK_CALL, record);
+}
+
+/* A message that a reader has, or had. */
+static struct check_record record_of(struct sim_world *world,
+                                     const struct side_reader *reader,
+                                     const struct side_held *held) {
+    bool is_dead = reader == &world->side->readers[READERS - 1];
+    return (struct check_record){.stream = stream_number(world, reader->queue, is_dead),
+                                 .consumer = reader->handle,
+                                 .publisher = SIM_SIDE_PUBLISHER,
+                                 .message = held->message,
+                                 .token = held->token.counter};
+}
+
+static void tell_delivery(struct sim_world *world, const struct side_reader *reader,
+                          const struct side_held *held, enum check_kind kind,
+                          uint64_t digest) {
+    struct check_record record = record_of(world, reader, held);
+    record.sequence = held->sequence;
+    record.deliveries = held->deliveries;
+    record.is_redelivered = held->deliveries > 1;
+    record.digest = digest;
+    sim_history_add(world, reader->node, kind, CHECK_SAW, record);
+}
+
+/* Readers go to a queue of another name. */
+static void tell_abandoned(struct sim_world *world) {
+    for (int is_dead = 0; is_dead < 2; is_dead++) {
+        struct check_record record = {
+            .stream = stream_number(world, world->side->queue, is_dead != 0)};
+        sim_history_add(world, 0, CHECK_ABANDONED, CHECK_SAW, record);
+    }
+}
+
 /* --- the driver ------------------------------------------------------------------- */
 
 /* The outcome of the last call stays unknown: nothing is certain about this queue. */
 static void give_up(struct sim_world *world) {
     struct sim_side *side = world->side;
-    for (uint32_t i = 0; i < side->messages_count; i++) {
-        side->messages[i].is_excused = true;
-    }
+    tell_abandoned(world);
     side->queue++;
     side->generation = 0;
     side->exists = false;
@@ -229,26 +276,27 @@ static void give_up(struct sim_world *world) {
     draw_options(world);
 }
 
-static void put_record(struct sim_world *world, struct momi_bytes *out,
-                       uint32_t message) {
+/* Returns the size of its body. */
+static size_t put_record(struct sim_world *world, struct momi_bytes *out,
+                         uint32_t message) {
     uint8_t body[200] = {0};
     size_t size = BODY_BYTES + draw(world, 0, 150);
-    momi_store_le32(body, message);
-    momi_store_le32(body + 4, 0x51de51de);
-    momi_store_le32(body + 8, ~(message * 31));
+    sim_body_write(body, SIM_SIDE_PUBLISHER, message);
     struct momi_record record = {.body = momi_slice(body, size)};
     size_t record_size = momi_record_size(0, 0, size);
     if (momi_bytes_reserve(out, record_size)) {
         momi_record_write(out->data + out->size, &record);
         out->size += record_size;
     }
+    return size;
 }
 
-static void add_messages(struct sim_world *world, struct momi_bytes *records) {
+static void add_messages(struct sim_world *world, struct side_call *call,
+                         struct momi_bytes *records) {
     struct sim_side *side = world->side;
-    side->first = side->messages_count;
-    side->count = (uint32_t)draw(world, 1, 4);
-    for (uint32_t i = 0; i < side->count; i++) {
+    call->count = (uint32_t)draw(world, 1, 4);
+    call->op = sim_history_ops(world, call->count);
+    for (uint32_t i = 0; i < call->count; i++) {
         if (side->messages_count == side->messages_room) {
             side->messages_room =
                 side->messages_room == 0 ? 256 : side->messages_room * 2;
@@ -256,12 +304,17 @@ static void add_messages(struct sim_world *world, struct momi_bytes *records) {
                 side->messages, side->messages_room * sizeof *side->messages);
         }
         side->messages[side->messages_count] =
-            (struct message){.queue = side->queue, .generation = side->generation};
-        put_record(world, records, side->messages_count++);
+            (struct side_message){.queue = side->queue, .generation = side->generation};
+        struct check_record record = {.op = call->op + i,
+                                      .stream = stream_number(world, side->queue, false),
+                                      .publisher = SIM_SIDE_PUBLISHER,
+                                      .message = side->messages_count};
+        record.digest = put_record(world, records, side->messages_count++);
+        sim_history_add(world, call->node, CHECK_PUBLISH, CHECK_CALL, record);
     }
 }
 
-static enum what draw_what(struct sim_world *world) {
+static enum side_what draw_what(struct sim_world *world) {
     uint64_t percent = draw(world, 0, 99);
     if (world->side->is_calm) {
         return DO_DELETE;
@@ -291,8 +344,8 @@ static void drive(struct sim_world *world) {
         return;
     }
     uint32_t node = draw_node(world);
-    struct call *call =
-        may_act(world, node) ? new_call(world, draw_what(world), node) : NULL;
+    struct side_call *call =
+        sim_call_may_act(world, node) ? new_call(world, draw_what(world), node) : NULL;
     if (call == NULL) {
         later(world, draw(world, 1, 100) * MOMI_MS, SIDE_DRIVER, 0);
         return;
@@ -308,9 +361,16 @@ static void drive(struct sim_world *world) {
         request.options = side->options;
     }
     if (call->what == DO_PUBLISH) {
-        add_messages(world, &records);
-        request.records_count = side->count;
+        add_messages(world, call, &records);
+        request.records_count = call->count;
         request.records = momi_bytes_slice(&records);
+    } else {
+        struct check_record record = {.op = 0};
+        if (call->what == DO_CREATE) {
+            record.value = side->options.lease_us / MOMI_MS;
+            record.deliveries = side->options.deliveries_max;
+        }
+        tell_call(world, call, record);
     }
     if (call->what == DO_DELETE) {
         for (uint32_t i = 0; i < READERS; i++) {
@@ -321,12 +381,6 @@ static void drive(struct sim_world *world) {
     }
     make(world, call, &request);
     momi_bytes_free(&records);
-}
-
-static void excuse_acked(struct sim_side *side) {
-    for (uint32_t i = 0; i < side->messages_count; i++) {
-        side->messages[i].is_excused = true;
-    }
 }
 
 static void must(struct sim_world *world, bool is_right, const char *what, int error) {
@@ -358,12 +412,11 @@ static void deleted(struct sim_world *world, int error) {
         return;
     }
     for (uint32_t i = 0; i + 1 < READERS; i++) {
-        struct reader *reader = &side->readers[i];
+        struct side_reader *reader = &side->readers[i];
         reader->must_end = reader->must_end || (reader->state == READER_OPEN &&
                                                 reader->queue == side->queue &&
                                                 reader->generation == side->generation);
     }
-    excuse_acked(side);
     side->exists = false;
     if (side->is_calm) {
         /* Before the library asks by itself. */
@@ -371,7 +424,8 @@ static void deleted(struct sim_world *world, int error) {
     }
 }
 
-static void published(struct sim_world *world, const struct momi_completion *done) {
+static void published(struct sim_world *world, const struct side_call *call,
+                      const struct momi_completion *done) {
     struct sim_side *side = world->side;
     int error = done->error;
     bool is_right = side->exists ? error == MOM_OK || (error == MOM_FULL &&
@@ -384,15 +438,7 @@ static void published(struct sim_world *world, const struct momi_completion *don
                  side->queue, (unsigned long long)done->sequence,
                  (unsigned long long)side->sequence_next);
     }
-    for (uint32_t i = 0; i < side->count; i++) {
-        struct message *message = &side->messages[side->first + i];
-        message->outcome = error == MOM_OK ? OUTCOME_ACKED : OUTCOME_REFUSED;
-        if (error != MOM_OK && message->token != 0) {
-            sim_fail(world, "side message %u was delivered and refused (%s)",
-                     side->first + i, mom_err_name(error));
-        }
-    }
-    side->sequence_next += error == MOM_OK ? side->count : 0;
+    side->sequence_next += error == MOM_OK ? call->count : 0;
 }
 
 /* What the answer says of the next sequence; 0: it says nothing. */
@@ -424,7 +470,7 @@ static bool goes_on(const struct sim_side *side) {
     return side->is_on && (!side->is_calm || (side->ends_deleted && side->exists));
 }
 
-static void driven(struct sim_world *world, const struct call *call,
+static void driven(struct sim_world *world, const struct side_call *call,
                    const struct momi_completion *done) {
     struct sim_side *side = world->side;
     side->driver = NULL;
@@ -441,12 +487,11 @@ static void driven(struct sim_world *world, const struct call *call,
             deleted(world, done->error);
             break;
         case DO_PUBLISH:
-            published(world, done);
+            published(world, call, done);
             break;
         case DO_PURGE:
             must(world, done->error == (side->exists ? MOM_OK : MOM_NOT_FOUND), "purge",
                  done->error);
-            excuse_acked(side);
             break;
         default:
             described(world, done);
@@ -464,12 +509,13 @@ static void driven(struct sim_world *world, const struct call *call,
 static void observe(struct sim_world *world) {
     struct sim_side *side = world->side;
     uint32_t under_way = 0;
-    for (uint32_t i = 0; i < CALLS_MAX; i++) {
+    for (uint32_t i = 0; i < SIDE_CALLS_MAX; i++) {
         under_way += side->calls[i].id != 0 && side->calls[i].what == OBSERVE;
     }
     uint32_t node = draw_node(world);
-    bool is_wanted = side->exists && under_way < OBSERVERS_MAX && may_act(world, node);
-    struct call *call = is_wanted ? new_call(world, OBSERVE, node) : NULL;
+    bool is_wanted =
+        side->exists && under_way < OBSERVERS_MAX && sim_call_may_act(world, node);
+    struct side_call *call = is_wanted ? new_call(world, OBSERVE, node) : NULL;
     if (call != NULL) {
         call->at_least = side->sequence_next;
         struct name name = name_of(side->queue, false);
@@ -478,6 +524,7 @@ static void observe(struct sim_world *world) {
                                         world->nodes[node].now_floor_us + 5 * MOMI_S,
                                     .kind = MOMI_KIND_QUEUE,
                                     .name = momi_slice(name.text, name.size)};
+        tell_call(world, call, (struct check_record){.op = 0});
         make(world, call, &request);
     }
     if (!side->is_calm) {
@@ -485,7 +532,7 @@ static void observe(struct sim_world *world) {
     }
 }
 
-static void observed(struct sim_world *world, const struct call *call,
+static void observed(struct sim_world *world, const struct side_call *call,
                      const struct momi_completion *done) {
     const struct sim_side *side = world->side;
     bool is_deleting = side->driver != NULL && side->driver->what == DO_DELETE;
@@ -509,8 +556,8 @@ static void observed(struct sim_world *world, const struct call *call,
 
 static void open_reader(struct sim_world *world, uint32_t who) {
     struct sim_side *side = world->side;
-    struct reader *reader = &side->readers[who];
-    struct call *call = new_call(world, OPEN, reader->node);
+    struct side_reader *reader = &side->readers[who];
+    struct side_call *call = new_call(world, OPEN, reader->node);
     if (call == NULL) {
         return;
     }
@@ -530,69 +577,103 @@ static void open_reader(struct sim_world *world, uint32_t who) {
                                 .name = momi_slice(name.text, name.size),
                                 .consumer = reader->handle,
                                 .prefetch = (uint32_t)draw(world, 1, 20)};
+    bool is_dead = who + 1 == READERS;
+    tell_call(world, call,
+              (struct check_record){.stream = stream_number(world, side->queue, is_dead),
+                                    .consumer = reader->handle});
     make(world, call, &request);
 }
 
-static void close_reader(struct sim_world *world, struct reader *reader) {
+static void close_reader(struct sim_world *world, struct side_reader *reader) {
     struct momi_call request = {.type = CALL_CONSUMER_CLOSE,
                                 .deadline_us = MOMI_NEVER,
                                 .consumer = reader->handle};
-    struct call *call = new_call(world, FLUSH, reader->node);
+    struct side_call *call = new_call(world, CLOSE, reader->node);
     if (call != NULL) {
+        bool is_dead = reader == &world->side->readers[READERS - 1];
         reader->state = READER_CLOSED;
         reader->held_count = 0;
+        tell_call(
+            world, call,
+            (struct check_record){.stream = stream_number(world, reader->queue, is_dead),
+                                  .consumer = reader->handle});
         make(world, call, &request);
     }
+}
+
+/* What a reader does with a message; CHECK_DELIVER: it forgets it, and the lease runs
+ * out. */
+static enum check_kind draw_kind(struct sim_world *world, uint32_t who) {
+    bool is_calm = world->side->is_calm;
+    bool rejects = who + 1 < READERS && !is_calm;
+    uint64_t percent = is_calm ? 0 : draw(world, 0, 99);
+    return percent < 60              ? CHECK_ACK
+           : percent < 75            ? CHECK_NACK
+           : percent < 90 && rejects ? CHECK_REJECT
+           : percent < 95            ? CHECK_EXTEND
+                                     : CHECK_DELIVER;
+}
+
+static enum momi_settle_action action_of(enum check_kind kind) {
+    return kind == CHECK_ACK      ? MOMI_SETTLE_ACK
+           : kind == CHECK_NACK   ? MOMI_SETTLE_GIVE_BACK
+           : kind == CHECK_REJECT ? MOMI_SETTLE_REJECT
+                                  : MOMI_SETTLE_EXTEND;
+}
+
+/* The first `count` that it holds are in its hands now, and what it does with each is
+ * drawn: told, and put into `settles`. Returns the last delivery number. */
+static uint64_t take(struct sim_world *world, struct side_call *call, uint32_t count,
+                     struct momi_settle *settles) {
+    struct side_reader *reader = &world->side->readers[call->who];
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct side_held *held = &reader->held[i];
+        last = held->delivery > last ? held->delivery : last;
+        tell_delivery(world, reader, held, CHECK_DELIVER, 0);
+        enum check_kind kind = draw_kind(world, call->who);
+        if (kind == CHECK_DELIVER) {
+            continue;
+        }
+        struct check_record record = record_of(world, reader, held);
+        record.op = call->op + call->count;
+        sim_history_add(world, call->node, kind, CHECK_CALL, record);
+        settles[call->count] = (struct momi_settle){
+            .token = held->token, .count = 1, .action = action_of(kind)};
+        call->kinds[call->count++] = (uint8_t)kind;
+    }
+    memmove(reader->held, reader->held + count,
+            (reader->held_count - count) * sizeof *reader->held);
+    reader->held_count -= count;
+    return last;
 }
 
 /* Takes some of what it holds, and acknowledges, rejects, gives back, extends or forgets
  * it. */
 static void settle(struct sim_world *world, uint32_t who) {
     struct sim_side *side = world->side;
-    struct reader *reader = &side->readers[who];
-    bool is_calm = side->is_calm;
+    struct side_reader *reader = &side->readers[who];
     uint32_t count =
-        is_calm ? reader->held_count : (uint32_t)draw(world, 0, reader->held_count);
-    struct call *call = count == 0 ? NULL : new_call(world, FLUSH, reader->node);
+        side->is_calm ? reader->held_count : (uint32_t)draw(world, 0, reader->held_count);
+    struct side_call *call = count == 0 ? NULL : new_call(world, FLUSH, reader->node);
     if (call == NULL) {
         return;
     }
-    bool rejects = who + 1 < READERS && !is_calm;
     struct momi_settle *settles = momi_must_calloc(count, sizeof *settles);
-    call->settled = momi_must_calloc(count, sizeof *call->settled);
+    call->kinds = momi_must_calloc(count, sizeof *call->kinds);
     call->who = who;
-    uint32_t settles_count = 0;
-    uint64_t last = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct held *held = &reader->held[i];
-        last = held->delivery > last ? held->delivery : last;
-        uint64_t percent = is_calm ? 0 : draw(world, 0, 99);
-        enum momi_settle_action action = percent < 60              ? MOMI_SETTLE_ACK
-                                         : percent < 75            ? MOMI_SETTLE_GIVE_BACK
-                                         : percent < 90 && rejects ? MOMI_SETTLE_REJECT
-                                                                   : MOMI_SETTLE_EXTEND;
-        if (percent >= 95) {
-            continue; /* forgotten: the lease runs out */
-        }
-        settles[settles_count++] =
-            (struct momi_settle){.token = held->token, .count = 1, .action = action};
-        if (action == MOMI_SETTLE_ACK) {
-            call->settled[call->count++] = *held;
-        }
-    }
-    memmove(reader->held, reader->held + count,
-            (reader->held_count - count) * sizeof *reader->held);
-    reader->held_count -= count;
+    call->op = sim_history_ops(world, count);
     uint64_t handle = reader->handle;
+    uint64_t last = take(world, call, count, settles);
     struct momi_event taken = {.type = EV_CONSUMER_TAKEN, .token = handle, .value = last};
     struct momi_event event = {.type = EV_CONSUMER_SETTLE,
                                .token = handle,
                                .settles = settles,
-                               .settles_count = settles_count};
+                               .settles_count = call->count};
     struct momi_call request = {
         .type = CALL_CONSUMER_FLUSH, .deadline_us = MOMI_NEVER, .consumer = handle};
     sim_node_event(world, reader->node, &taken);
-    if (settles_count > 0) {
+    if (event.settles_count > 0) {
         sim_node_event(world, reader->node, &event);
     }
     make(world, call, &request);
@@ -601,18 +682,19 @@ static void settle(struct sim_world *world, uint32_t who) {
 
 static void read_on(struct sim_world *world, uint32_t who) {
     struct sim_side *side = world->side;
-    struct reader *reader = &side->readers[who];
+    struct side_reader *reader = &side->readers[who];
     bool is_elsewhere = reader->queue != side->queue;
     if (reader->state == READER_CLOSED) {
         reader->node = draw_node(world);
-        if (may_act(world, reader->node) && (side->exists || chance(world, 10))) {
+        if (sim_call_may_act(world, reader->node) &&
+            (side->exists || chance(world, 10))) {
             open_reader(world, who);
         }
     } else if (reader->state == READER_OPEN && reader->must_end && !is_elsewhere &&
                side->told_us != 0 && world->now_us > side->told_us) {
         sim_fail(world, "side reader %u on n%u is not told that x%u was deleted", who,
                  reader->node, side->queue);
-    } else if (reader->state == READER_OPEN && may_act(world, reader->node)) {
+    } else if (reader->state == READER_OPEN && sim_call_may_act(world, reader->node)) {
         bool leaves = is_elsewhere || (!side->is_calm && chance(world, 2));
         if (leaves && (!reader->must_end || is_elsewhere)) {
             reader->must_end = false;
@@ -624,78 +706,23 @@ static void read_on(struct sim_world *world, uint32_t who) {
     later(world, draw(world, 2, side->is_calm ? 50 : 300) * MOMI_MS, SIDE_READER, who);
 }
 
-static void settled(struct sim_world *world, const struct call *call, int error) {
-    for (uint32_t i = 0; i < call->count; i++) {
-        struct message *message = &world->side->messages[call->settled[i].message];
-        uint64_t token = call->settled[i].token.counter;
-        if (message->token != token) {
-            continue; /* its lease had ended */
-        }
-        message->may_be_gone = true;
-        if (error == MOM_OK) {
-            message->consumed = token;
-        }
-    }
-}
-
-static bool read_body(const struct sim_side *side, struct momi_slice body,
-                      uint32_t *message) {
-    if (body.size < BODY_BYTES || momi_load_le32(body.data + 4) != 0x51de51de) {
-        return false;
-    }
-    *message = momi_load_le32(body.data);
-    return *message < side->messages_count &&
-           momi_load_le32(body.data + 8) == ~(*message * 31);
-}
-
-static void comes(struct sim_world *world, struct reader *reader,
-                  const struct held *held) {
+static void comes(struct sim_world *world, struct side_reader *reader,
+                  const struct side_held *held, uint64_t digest) {
     struct sim_side *side = world->side;
-    struct message *message = &side->messages[held->message];
-    bool is_dead = reader == &side->readers[READERS - 1];
-    uint64_t token = held->token.counter;
     world->totals.delivered++;
-    if (world->tells_frames) {
-        sim_say(world, "side message %u (x%u, generation %u) comes to %llu, token %llu",
-                held->message, message->queue, message->generation,
-                (unsigned long long)reader->handle, (unsigned long long)token);
-    }
-    const char *wrong = NULL;
-    if (message->queue != reader->queue) {
-        wrong = "comes from another queue";
-    } else if (message->outcome == OUTCOME_REFUSED) {
-        wrong = "was refused and is delivered";
-    } else if (!is_dead && reader->generation != 0 &&
-               reader->generation > message->generation) {
-        wrong = "comes from a queue that was deleted";
-    } else if (message->token == token) {
-        wrong = "comes twice with one token";
-    } else if (message->consumed != 0 && token > message->consumed) {
-        wrong = is_dead ? "was consumed and is a dead letter"
-                        : "was consumed and comes again";
-    } else if (!is_dead && message->dead != 0 && token > message->dead) {
-        wrong = "is a dead letter and comes from its queue again";
-    }
-    if (wrong != NULL) {
-        sim_fail(world, "side message %u %s, token %llu", held->message, wrong,
-                 (unsigned long long)token);
-    }
-    if (is_dead && message->dead == 0) {
-        message->dead = token;
-    }
-    if (!is_dead && reader->generation < message->generation) {
+    tell_delivery(world, reader, held, CHECK_ARRIVE, digest);
+    const struct side_message *message =
+        held->message < side->messages_count ? &side->messages[held->message] : NULL;
+    bool is_dead = reader == &side->readers[READERS - 1];
+    if (message != NULL && !is_dead && reader->generation < message->generation) {
         /* It was detached while its queue was deleted and made again: attached anew by
          * the library, it goes on with the new one. */
         reader->generation = message->generation;
         reader->must_end = false;
     }
-    if (token > message->token) {
-        message->token = token;
-        message->may_be_gone = false;
-    }
 }
 
-static struct reader *find_reader(struct sim_side *side, uint64_t handle) {
+static struct side_reader *find_reader(struct sim_side *side, uint64_t handle) {
     for (uint32_t i = 0; i < READERS; i++) {
         if (side->readers[i].handle == handle &&
             side->readers[i].state != READER_CLOSED) {
@@ -705,7 +732,7 @@ static struct reader *find_reader(struct sim_side *side, uint64_t handle) {
     return NULL;
 }
 
-static void drop_void(struct reader *reader, uint64_t kept_up_to) {
+static void drop_void(struct side_reader *reader, uint64_t kept_up_to) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < reader->held_count; i++) {
         if (reader->held[i].delivery > kept_up_to) {
@@ -716,7 +743,7 @@ static void drop_void(struct reader *reader, uint64_t kept_up_to) {
 }
 
 void sim_side_messages(struct sim_world *world, const struct momi_effect *effect) {
-    struct reader *reader = find_reader(world->side, effect->token);
+    struct side_reader *reader = find_reader(world->side, effect->token);
     if (reader == NULL) {
         return;
     }
@@ -729,18 +756,22 @@ void sim_side_messages(struct sim_world *world, const struct momi_effect *effect
         const struct momi_delivery_run *run = &effect->delivery->runs[r];
         for (uint32_t i = 0; i < run->count; i++) {
             struct momi_record record;
-            struct held held = {
+            struct side_held held = {
                 .token = {.epoch = effect->delivery->epoch, .counter = run->counter + i},
-                .delivery = run->delivery + i};
+                .delivery = run->delivery + i,
+                .sequence = run->sequence + i,
+                .deliveries = run->deliveries + 1};
+            uint32_t publisher;
             if (!momi_record_read(left, &record) || !momi_record_check(&record) ||
-                !read_body(world->side, record.body, &held.message)) {
+                !sim_body_read(record.body, &publisher, &held.message) ||
+                publisher != SIM_SIDE_PUBLISHER) {
                 sim_fail(world, "a message from nowhere came to a side reader");
                 return;
             }
             left =
                 momi_slice(left.data + record.whole.size, left.size - record.whole.size);
-            comes(world, reader, &held);
-            if (reader->held_count < HELD_MAX) {
+            comes(world, reader, &held, record.body.size);
+            if (reader->held_count < SIDE_HELD_MAX) {
                 reader->held[reader->held_count++] = held;
             }
         }
@@ -748,46 +779,71 @@ void sim_side_messages(struct sim_world *world, const struct momi_effect *effect
 }
 
 void sim_side_ended(struct sim_world *world, const struct momi_effect *effect) {
-    struct reader *reader = find_reader(world->side, effect->token);
+    struct side_reader *reader = find_reader(world->side, effect->token);
     if (reader != NULL) {
         sim_say(world, "side reader %llu ended: %s", (unsigned long long)effect->token,
                 mom_err_name(effect->error));
+        bool is_dead = reader == &world->side->readers[READERS - 1];
         reader->state = READER_CLOSED;
         reader->must_end = false;
         reader->held_count = 0;
+        sim_history_add(
+            world, reader->node, CHECK_END, CHECK_SAW,
+            (struct check_record){.stream = stream_number(world, reader->queue, is_dead),
+                                  .consumer = reader->handle,
+                                  .result = (int16_t)effect->error});
     }
 }
 
 /* --- outcomes, and the end -------------------------------------------------------- */
 
-static void complete(struct sim_world *world, struct call *call,
+static void tell_outcome(struct sim_world *world, const struct side_call *call,
+                         const struct momi_completion *done) {
+    bool is_ok = done->error == MOM_OK;
+    if (call->what == FLUSH) {
+        for (uint32_t i = 0; i < call->count; i++) {
+            sim_history_done(world, call->node, (enum check_kind)call->kinds[i],
+                             call->op + i, sim_history_flushed(done->error), 0);
+        }
+    } else if (call->what == DO_PUBLISH) {
+        for (uint32_t i = 0; i < call->count; i++) {
+            sim_history_done(world, call->node, CHECK_PUBLISH, call->op + i, done->error,
+                             is_ok ? done->sequence + i : 0);
+        }
+    } else {
+        bool is_told = is_ok && kinds[call->what] == CHECK_DESCRIBE;
+        sim_history_done(world, call->node, kinds[call->what], call->op, done->error,
+                         is_told ? told_sequence(done) : 0);
+    }
+}
+
+static void complete(struct sim_world *world, struct side_call *call,
                      const struct momi_completion *done) {
-    struct call ended = *call;
+    struct side_call ended = *call;
     if (world->tells_frames) {
         sim_say(world, "side call %llu (%s) on n%u: %s",
                 (unsigned long long)(call->id - SIM_SIDE_FIRST), whats[call->what],
                 call->node, mom_err_name(done->error));
     }
     call->id = 0;
-    call->settled = NULL;
+    call->kinds = NULL;
+    tell_outcome(world, &ended, done);
     if (ended.what == OBSERVE) {
         observed(world, &ended, done);
     } else if (ended.what == OPEN) {
-        struct reader *reader = &world->side->readers[ended.who];
+        struct side_reader *reader = &world->side->readers[ended.who];
         if (reader->state == READER_OPENING) {
             reader->state = done->error == MOM_OK ? READER_OPEN : READER_CLOSED;
         }
-    } else if (ended.what == FLUSH) {
-        settled(world, &ended, done->error);
-    } else {
+    } else if (ended.what != FLUSH && ended.what != CLOSE) {
         driven(world, &ended, done);
     }
-    momi_free(ended.settled);
+    momi_free(ended.kinds);
 }
 
 void sim_side_completed(struct sim_world *world, const struct momi_effect *effect) {
-    for (uint32_t i = 0; i < CALLS_MAX; i++) {
-        struct call *call = &world->side->calls[i];
+    for (uint32_t i = 0; i < SIDE_CALLS_MAX; i++) {
+        struct side_call *call = &world->side->calls[i];
         if (call->id == effect->token) {
             complete(world, call, &effect->completion);
             return;
@@ -807,7 +863,7 @@ void sim_side_node_down(struct sim_world *world, uint32_t node) {
             side->readers[i].held_count = 0;
         }
     }
-    for (uint32_t i = 0; side != NULL && i < CALLS_MAX; i++) {
+    for (uint32_t i = 0; side != NULL && i < SIDE_CALLS_MAX; i++) {
         if (side->calls[i].id != 0 && side->calls[i].node == node) {
             complete(world, &side->calls[i], &unknown);
         }
@@ -835,25 +891,12 @@ void sim_side_calm(struct sim_world *world) {
     world->side->delete_us = world->now_us + 6 * MOMI_S;
 }
 
-static bool is_missing(const struct message *message) {
-    return message->outcome == OUTCOME_ACKED && !message->is_excused &&
-           !message->may_be_gone;
-}
-
-static uint32_t count_missing(const struct sim_side *side) {
-    uint32_t missing = 0;
-    for (uint32_t i = 0; i < side->messages_count; i++) {
-        missing += is_missing(&side->messages[i]);
-    }
-    return missing;
-}
-
 bool sim_side_is_done(const struct sim_world *world) {
     const struct sim_side *side = world->side;
     for (uint32_t i = 0; i < READERS; i++) {
         /* Where a queue of the name was made anew, a reader that was away meanwhile may
          * have been attached to that one. */
-        const struct reader *reader = &side->readers[i];
+        const struct side_reader *reader = &side->readers[i];
         bool must_end = reader->must_end && reader->queue == side->queue && !side->exists;
         if (must_end || reader->held_count > 0) {
             return false;
@@ -862,12 +905,20 @@ bool sim_side_is_done(const struct sim_world *world) {
     if (side->driver != NULL || (goes_on(side) && side->is_calm)) {
         return false;
     }
-    for (uint32_t i = 0; i < CALLS_MAX; i++) {
+    for (uint32_t i = 0; i < SIDE_CALLS_MAX; i++) {
         if (side->calls[i].id != 0 && side->calls[i].what != OPEN) {
             return false;
         }
     }
-    return count_missing(side) == 0;
+    return true;
+}
+
+void sim_side_judge(struct sim_world *world) {
+    for (int is_dead = 0; is_dead < 2 && world->side->is_on; is_dead++) {
+        struct check_record record = {
+            .stream = stream_number(world, world->side->queue, is_dead != 0)};
+        sim_history_add(world, 0, CHECK_DRAINED, CHECK_SAW, record);
+    }
 }
 
 void sim_side_say_waiting(struct sim_world *world) {
@@ -875,9 +926,9 @@ void sim_side_say_waiting(struct sim_world *world) {
     if (!side->is_on) {
         return;
     }
-    sim_say(world, "side queue x%u, generation %u, %s: %u messages missing", side->queue,
-            side->generation, side->exists ? "there" : "not there", count_missing(side));
-    for (uint32_t i = 0; i < CALLS_MAX; i++) {
+    sim_say(world, "side queue x%u, generation %u, %s", side->queue, side->generation,
+            side->exists ? "there" : "not there");
+    for (uint32_t i = 0; i < SIDE_CALLS_MAX; i++) {
         if (side->calls[i].id != 0) {
             sim_say(world, "side call %llu (%s) on n%u is open",
                     (unsigned long long)(side->calls[i].id - SIM_SIDE_FIRST),
@@ -885,7 +936,7 @@ void sim_side_say_waiting(struct sim_world *world) {
         }
     }
     for (uint32_t i = 0; i < READERS; i++) {
-        const struct reader *reader = &side->readers[i];
+        const struct side_reader *reader = &side->readers[i];
         sim_say(world,
                 "side reader %u on n%u, queue x%u generation %u: state %d, holds %u%s", i,
                 reader->node, reader->queue, reader->generation, (int)reader->state,

@@ -34,6 +34,7 @@
 #include "base/pack.h"
 #include "port/file.h"
 #include "port/mark.h"
+#include "port/tables.h"
 
 #define DATABASE_NAME "db"
 
@@ -306,10 +307,16 @@ static int read_promises(struct rocks *rocks) {
 /* D2: look without changing anything. */
 static int probe(struct rocks *rocks, struct momi_store_report *report) {
     char *text = NULL;
+    int error = momi_tables_check(rocks->dir_fd, DATABASE_NAME);
+    if (error != 0) {
+        report->found =
+            error == MOM_CORRUPT ? MOMI_STORE_LOST_PROMISES : MOMI_STORE_NOT_OPENED;
+        return error;
+    }
     if (!open_database(rocks, ACCESS_READ, &text)) {
         return refuse(report, text);
     }
-    int error = read_number(rocks, &report->number);
+    error = read_number(rocks, &report->number);
     if (error == 0) {
         error = read_promises(rocks);
     }

@@ -99,7 +99,8 @@ enum damage_outcome {
     OUTCOMES_COUNT,
 };
 
-/* In a process of its own, store cases with the same `sane` one after the other. `why` says what is wrong when it is a violation. */
+/* In a process of its own, store cases with the same `sane` one after the other. `why`
+ * says what is wrong when it is a violation. */
 enum damage_outcome damage_store_case(const char *sane, const char *dir,
                                       char why[DAMAGE_TEXT]);
 enum damage_outcome damage_mesh_case(const char *path, size_t victim,
@@ -123,6 +124,8 @@ struct damage_view {
     uint64_t hash;
 };
 void damage_watch(bool is_on);
+/* Until the nodes have made `count` turns more: they do at each heartbeat. */
+void damage_await_turns(uint64_t count);
 void damage_forget(void); /* what was seen so far */
 bool damage_look(uint64_t node, uint32_t shard, struct damage_view *view);
 

@@ -16,6 +16,7 @@ enum {
     FLIPS_MAX = 8,
     /* The ends of files are where a table keeps its footer, index and filters. */
     END_BYTES = 1024,
+    FOOTER_BYTES = 53,
 };
 
 static const char *const place_names[PLACES_COUNT] = {
@@ -128,7 +129,10 @@ static bool write_damage(const char *path, enum damage_kind kind, struct momi_rn
     uint64_t at = draw_offset(rng, size);
     uint8_t bytes[PAGE_BYTES] = {0};
     size_t count = sizeof bytes;
-    if (kind == KIND_FLIP) {
+    if (kind == KIND_FLIP && is_of(path, PLACE_SST) && draw(rng, 16) == 0) {
+        at = size < FOOTER_BYTES ? 0 : size - FOOTER_BYTES;
+        (void)pwrite(fd, bytes, 1, (off_t)at); /* "this table has no checksums" */
+    } else if (kind == KIND_FLIP) {
         flip(fd, rng, at);
     } else if (kind == KIND_TRUNCATE) {
         (void)ftruncate(fd, (off_t)at);

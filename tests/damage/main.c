@@ -54,6 +54,7 @@ static struct {
     uint64_t totals[LEVELS_COUNT][PLACES_COUNT][KINDS_COUNT][OUTCOMES_COUNT];
     uint64_t done;
     uint64_t violations;
+    bool keeps; /* directories of processes that died */
 } run = {.seed = 1, .jobs = 1};
 
 static void image_path(char out[DAMAGE_PATH], size_t image) {
@@ -206,12 +207,14 @@ static void finish(struct job *job, int status) {
     }
     close(job->fd);
     job->pid = 0;
-    if (run.only == 0) {
-        damage_remove(job->path);
-    }
     if (done == job->count) {
+        if (run.only == 0) {
+            damage_remove(job->path);
+        }
         return;
     }
+    printf("what it left is in %s\n", job->path);
+    run.keeps = true;
     draw(job->number + done, &told);
     told.outcome = OUTCOME_VIOLATION;
     (void)snprintf(told.why, sizeof told.why, "the process ended with signal %d",
@@ -345,7 +348,7 @@ int main(int argc, char **argv) {
         run_cases();
         print_totals();
     }
-    if (run.only == 0) {
+    if (run.only == 0 && !run.keeps) {
         damage_remove(run.scratch);
     } else {
         printf("kept in %s\n", run.scratch);

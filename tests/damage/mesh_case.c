@@ -21,7 +21,7 @@ enum {
     WAIT_MS = 60000,
     WAIT_ALL_MS = 6000, /* every copy is damaged: what cannot be done is not waited for */
     QUIET_MS = 1500,
-    POLL_US = 250000,
+    TURNS = 24, /* some of each node between two looks at them */
     BODY_BYTES = 4096,
     IO_MESSAGES = 120,
     IO_CALLS = 60, /* one of so many calls fails */
@@ -282,7 +282,7 @@ static void compare_all(struct mesh *mesh) {
     for (;;) {
         enum standing worst = STANDING_EQUAL;
         uint32_t at = 0;
-        (void)usleep(POLL_US); /* some heartbeats: the views are of whole turns */
+        damage_await_turns(TURNS);
         for (uint32_t s = 0; s <= DAMAGE_SHARDS; s++) {
             enum standing standing = compare(mesh, s);
             at = standing > worst ? s : at;

@@ -23,6 +23,8 @@ enum {
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
+static uint64_t turns; /* under the mutex */
 static atomic_bool watches;
 static struct {
     uint64_t node;
@@ -80,6 +82,8 @@ static void look(const struct momi_core *core) {
             out->hash = view.state_hash;
         }
     }
+    turns++;
+    pthread_cond_signal(&turned);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -91,6 +95,15 @@ void __wrap_momi_core_turn_end(struct momi_core *core, struct momi_effects *effe
 }
 
 void damage_watch(bool is_on) { atomic_store(&watches, is_on); }
+
+void damage_await_turns(uint64_t count) {
+    pthread_mutex_lock(&mutex);
+    uint64_t until = turns + count;
+    while (turns < until) {
+        pthread_cond_wait(&turned, &mutex);
+    }
+    pthread_mutex_unlock(&mutex);
+}
 
 void damage_forget(void) {
     pthread_mutex_lock(&mutex);

@@ -122,6 +122,78 @@ static void without_state_no_vote(void **state) {
     rig_free(&rig);
 }
 
+/* D3. The log ends at 1 of term 1; before the damage it ended at 3 of term 2. */
+static void rig_damaged(struct rig *rig) {
+    static const uint64_t terms[] = {1};
+    rig_init_with(rig, "vvv", 3, terms, 1);
+    rig->raft.missing = (struct momi_log_end){.index = 3, .term = 2};
+    rig->raft.cut_from = 2;
+}
+
+static void a_missing_end_counts_in_votes(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t index, log_term;
+        bool has_state;
+        bool granted;
+    } cases[] = {{1, 1, true, false}, {9, 1, true, false}, {2, 2, true, false},
+                 {3, 2, true, true},  {1, 3, true, true},  {3, 2, false, true},
+                 {2, 2, false, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rig rig;
+        rig_damaged(&rig);
+        rig.raft.can_vote = cases[i].has_state;
+        rig_vote(&rig, 2, 4, cases[i].index, cases[i].log_term, 0);
+        rig_sync(&rig);
+        CHECK_EQ((rig_sent(&rig, FRAME_VOTE_REPLY, 2)->flags & MOMI_FLAG_GRANTED) != 0,
+                 cases[i].granted);
+        rig_free(&rig);
+    }
+}
+
+static void who_misses_its_end_does_not_stand(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_damaged(&rig);
+    CHECK_EQ(momi_raft_deadline(&rig.raft), MOMI_NEVER);
+    struct momi_frame now = {.type = FRAME_TIMEOUT_NOW,
+                             .from_replica = 2,
+                             .to_replica = 1,
+                             .term = rig.raft.term};
+    rig_frame(&rig, &now);
+    CHECK_EQ(rig.raft.role, RAFT_FOLLOWER);
+    rig_free(&rig);
+}
+
+/* The record of the end stays until a leader has brought as much; what lies behind the
+ * damage is deleted when its place is taken, and not before. */
+static void a_leader_ends_what_is_missing(void **state) {
+    (void)state;
+    static const uint64_t terms[] = {1, 2};
+    struct rig rig;
+    rig_damaged(&rig);
+    rig_append(&rig, 2, 3, 1, 1, 0, NULL, 0);
+    CHECK_EQ(momi_batch_count(&rig.effects.batch), 0);
+    rig_append(&rig, 2, 3, 1, 1, 0, terms, 1);
+    uint64_t index = 0;
+    uint64_t term = 0;
+    struct momi_batch_view first = momi_batch_at(&rig.effects.batch, 0);
+    struct momi_batch_view last = momi_batch_at(&rig.effects.batch, 2);
+    CHECK_EQ(first.kind, MOMI_BATCH_DELETE_RANGE);
+    CHECK(momi_last_decode(last.value, &index, &term));
+    CHECK_EQ(index, 3);
+    CHECK_EQ(term, 2);
+    CHECK_EQ(rig.raft.missing.index, 3);
+    rig_append(&rig, 2, 3, 2, 1, 0, terms + 1, 1);
+    rig_append(&rig, 2, 3, 3, 2, 0, terms + 1, 1);
+    CHECK_EQ(rig.raft.missing.index, 0);
+    CHECK_EQ(rig.raft.cut_from, 0);
+    rig_sync(&rig);
+    rig_wait(&rig);
+    CHECK(rig_count(&rig, FRAME_VOTE) > 0);
+    rig_free(&rig);
+}
+
 static void lower_terms_are_answered_with_our_own(void **state) {
     (void)state;
     struct rig rig;
@@ -417,6 +489,9 @@ int main(void) {
         TEST(vote_needs_a_log_as_good_as_ours),
         TEST(a_promoted_learner_that_does_not_know_votes),
         TEST(without_state_no_vote),
+        TEST(a_missing_end_counts_in_votes),
+        TEST(who_misses_its_end_does_not_stand),
+        TEST(a_leader_ends_what_is_missing),
         TEST(lower_terms_are_answered_with_our_own),
         TEST(pre_vote_does_not_raise_the_term),
         TEST(candidate_asks_after_its_own_vote_is_synced),

@@ -3,22 +3,24 @@
 #
 # Cuts the power of recorded nodes at many moments, and opens what that may leave.
 #
-#   power.sh [--count N] [--mesh N] [--seed N] [--mutants N]
+#   power.sh [--count N] [--mesh N] [--aside N] [--seed N] [--mutants N]
 #
-# 100000 directories of one node alone, 2000 cuts of three nodes at once, from seed 1. --mutants N tries instead
-# each recorder that leaves out a kind of sync, in at most N directories. MOM_BIN is the folder of the program
+# 100000 directories of one node alone, 2000 cuts of three nodes at once, 2000 directories whose store is being set
+# aside, from seed 1. --mutants N tries instead each recorder that leaves out a kind of sync, in at most N directories. MOM_BIN is the folder of the program
 # mom-power; without it the tree is built first. What was lost is kept in power-lost beside that folder, where the
 # whole output is, too: power.log.
 set -uo pipefail
 
 count=100000
 mesh=2000
+aside=2000
 seed=1
 mutants=0
 while [ $# -gt 1 ]; do
     case $1 in
     --count) count=$2 ;;
     --mesh) mesh=$2 ;;
+    --aside) aside=$2 ;;
     --seed) seed=$2 ;;
     --mutants) mutants=$2 ;;
     *) echo "unknown option $1" >&2; exit 2 ;;
@@ -48,7 +50,8 @@ if [ "$mutants" -gt 0 ]; then
 fi
 
 start=$SECONDS
-"$MOM_BIN/mom-power" --count "$count" --mesh "$mesh" --seed "$seed" --keep "$MOM_BIN/../power-lost" 2>&1 |
+"$MOM_BIN/mom-power" --count "$count" --mesh "$mesh" --aside "$aside" --seed "$seed" \
+    --keep "$MOM_BIN/../power-lost" 2>&1 |
     tee "$MOM_BIN/../power.log"
 status=${PIPESTATUS[0]}
 echo "$((SECONDS - start)) s"

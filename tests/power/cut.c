@@ -181,11 +181,19 @@ static void spoil(const struct inode *inode, struct momi_rng *rng, struct conten
     }
 }
 
-static void cut_data(const struct inode *inode, enum cut_data data, struct momi_rng *rng,
-                     struct content *out) {
+/* See `torn_manifests`: what a manifest loses it loses from its end. */
+static enum cut_data spare_records(enum cut_data data) {
+    bool tears =
+        data == CUT_DATA_PAGES || data == CUT_DATA_SECTORS || data == CUT_DATA_RUBBISH;
+    return tears ? CUT_DATA_PREFIX : data;
+}
+
+static void cut_data(const struct inode *inode, enum cut_data data, bool may_tear,
+                     struct momi_rng *rng, struct content *out) {
     if (data == CUT_DATA_MIXED) {
         data = (enum cut_data)momi_rng_between(rng, CUT_DATA_KEPT, CUT_DATA_RUBBISH);
     }
+    data = may_tear ? data : spare_records(data);
     content_copy(out, &inode->now);
     switch (data) {
     case CUT_DATA_KEPT:
@@ -203,7 +211,9 @@ static void cut_data(const struct inode *inode, enum cut_data data, struct momi_
         tear(inode, SECTOR_BYTES, rng, out);
         break;
     case CUT_DATA_SHORT:
-        tear(inode, SECTOR_BYTES, rng, out);
+        if (may_tear) {
+            tear(inode, SECTOR_BYTES, rng, out);
+        }
         if (out->size > inode->durable.size) {
             content_resize(out, momi_rng_between(rng, inode->durable.size, out->size));
         }
@@ -250,7 +260,10 @@ static void make_file(struct making *making, const struct inode *inode, bool may
                       const char *path) {
     const struct content *content = &inode->now;
     if (inode->changes_count > 0 && may_lose) {
-        cut_data(inode, making->cut->data, making->rng, &making->content);
+        const char *name = strrchr(path, '/') + 1;
+        bool is_manifest = strncmp(name, "MANIFEST-", strlen("MANIFEST-")) == 0;
+        cut_data(inode, making->cut->data, !is_manifest || making->cut->torn_manifests,
+                 making->rng, &making->content);
         content = &making->content;
     }
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

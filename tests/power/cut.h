@@ -50,6 +50,11 @@ struct cut {
     /* NULL: all. Otherwise only what lies below this name of the root loses anything: the
      * other nodes were killed at the same moment, with their disks' power on. */
     const char *only;
+    /* Manifests, too, are torn inside of a record, at full length. RocksDB refuses such a
+     * one (it forgives one that is short, or ends in zeros): nothing is lost, but the
+     * node does not start alone, and in a mesh begins again under a new name. Known, and
+     * left out unless asked for. */
+    bool torn_manifests;
 };
 
 /* What differs from a cut that loses nothing; false: this moment has nothing to lose. */

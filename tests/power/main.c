@@ -3,11 +3,11 @@
  * The power-loss tester: records real nodes, rebuilds from prefixes of the record the
  * directories that a power cut may leave, and has the library open them.
  *
- *   mom-power [--count N] [--mesh N] [--aside N] [--seed N] [--each N] [--mutant NAME]
- * [--keep DIR]
+ *   mom-power [--count N] [--mesh N] [--aside N] [--seed N] [--each N]
+ *             [--torn-manifests 1] [--mutant NAME] [--keep DIR]
  *
  * --count directories of one node alone, --mesh cuts of a mesh of three, --aside
- * directories whose store is being set aside. A record is a
+ * directories whose store is being set aside; --each cuts of a life. A record is a
  * chain of lives: each ends by itself or by a kill at any call, and the next begins in
  * what the kill, or a power cut at any earlier moment, has left. So recovery is cut, too.
  * With --mutant the recorder leaves out syncs: then finding a loss is the success, and
@@ -51,7 +51,8 @@ struct options {
     uint64_t mesh;
     uint64_t aside;
     uint64_t seed;
-    uint64_t each; /* cuts of a recorded life */
+    uint64_t each;           /* cuts of a recorded life */
+    uint64_t torn_manifests; /* 1: see cut.h */
     const char *mutant;
     const char *keep;
 };
@@ -271,7 +272,8 @@ static uint64_t *choose_moments(struct tester *tester, const struct power_log *l
 static struct cut draw_cut(struct tester *tester, const struct chain *chain) {
     struct cut cut = {
         .names = (enum cut_names)momi_rng_between(&tester->rng, 0, CUT_NAMES_COUNT - 1),
-        .data = (enum cut_data)momi_rng_between(&tester->rng, 0, CUT_DATA_COUNT - 1)};
+        .data = (enum cut_data)momi_rng_between(&tester->rng, 0, CUT_DATA_COUNT - 1),
+        .torn_manifests = tester->options.torn_manifests != 0};
     if (chain->shape == SCENE_MESH && momi_rng_chance(&tester->rng, 250000)) {
         cut.only = scene_names[momi_rng_between(&tester->rng, 0, SCENE_NODES - 1)];
     }
@@ -585,6 +587,8 @@ static struct options read_options(int argc, char **argv) {
             options.seed = number(argv[i + 1]);
         } else if (strcmp(name, "--each") == 0) {
             options.each = number(argv[i + 1]);
+        } else if (strcmp(name, "--torn-manifests") == 0) {
+            options.torn_manifests = number(argv[i + 1]);
         } else if (strcmp(name, "--mutant") == 0) {
             options.mutant = argv[i + 1];
         } else if (strcmp(name, "--keep") == 0) {

@@ -98,6 +98,10 @@ static void apply_defaults(struct momi_core_config *config) {
     }
 }
 
+bool momi_core_reserve(struct momi_core *core) {
+    return momi_reserve_fill(&core->reserve, RESERVE_BYTES);
+}
+
 struct momi_core *momi_core_new(const struct momi_core_config *config) {
     struct momi_core *core = momi_calloc(1, sizeof *core);
     if (core == NULL) {
@@ -117,7 +121,7 @@ struct momi_core *momi_core_new(const struct momi_core_config *config) {
     core->mesh = momi_mesh_new(core);
     core->client = momi_client_new(core);
     if (!copied || core->mesh == NULL || core->client == NULL ||
-        !momi_reserve_fill(&core->reserve, RESERVE_BYTES)) {
+        !momi_core_reserve(core)) {
         momi_core_free(core);
         return NULL;
     }
@@ -566,7 +570,8 @@ static void pass_time(struct momi_core *core) {
 }
 
 /* Without memory for what may follow, input is refused before anything is changed: calls
- * are NO_MEMORY, frames as if lost. Everything else goes on with what the reserve holds. */
+ * are NO_MEMORY, frames as if lost. Everything else goes on with what the reserve holds.
+ */
 static void refuse(struct momi_core *core, const struct momi_event *event) {
     if (event->type == EV_FRAME) {
         core->counters.frames_dropped++;
@@ -644,7 +649,7 @@ void momi_core_step(struct momi_core *core, const struct momi_event *event,
         return;
     }
     core->is_stepping = true;
-    bool has_memory = momi_reserve_fill(&core->reserve, RESERVE_BYTES);
+    bool has_memory = momi_core_reserve(core);
     momi_reserve_enter(&core->reserve);
     if (core->restore_stage != UINT8_MAX) {
         begin(core);

@@ -82,6 +82,9 @@ void momi_core_restore_damaged(
 /* After the loop. What this node has promised cannot be read: it may not go on with this
  * store (D3). */
 bool momi_core_restore_is_refused(const struct momi_core *core);
+/* After the loop. Memory ran out: what was read may be less than there is, and the core
+ * may not be used. */
+bool momi_core_restore_is_short(const struct momi_core *core);
 
 void momi_core_step(struct momi_core *core, const struct momi_event *event,
                     struct momi_effects *effects);

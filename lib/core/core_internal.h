@@ -53,6 +53,7 @@ struct momi_core {
                                       handled in this turn */
     struct momi_reserve reserve; /* around every step: what follows from input that was
                                     accepted may not fail */
+    bool restore_is_short; /* of memory, while restoring */
     bool is_stepping;
     bool is_closing;
     bool is_closed;
@@ -67,6 +68,9 @@ struct momi_core {
 /* --- core.c: sending
  * ---------------------------------------------------------------------------------------------
  */
+
+/* Fills the core's reserve; false: out of memory. Not while it is entered. */
+bool momi_core_reserve(struct momi_core *core);
 
 /* A new frame to a node, to be filled in by the caller in this step. To this node itself
  * it is delivered within the same turn, without a lane. To a node without a lane it is

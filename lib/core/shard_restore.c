@@ -181,8 +181,7 @@ void momi_shard_restore_entry(struct momi_shard *shard, struct momi_slice key,
     struct momi_buf *buf = momi_buf_copy(value);
     if (buf == NULL || !momi_log_reserve(log, 1)) {
         momi_buf_release(buf);
-        shard->is_damaged = true;     /* as good as unreadable: it waits for its peers, */
-        shard->raft.cut_from = index; /* with nothing behind it */
+        shard->core->restore_is_short = true;
         return;
     }
     momi_log_append(log, entry.term, buf, (uint32_t)value.size);
@@ -315,15 +314,26 @@ static void set_range(struct momi_core *core, struct momi_restore_range *range,
 /* Goes on to the next shard with a header; false: there is none. */
 static bool next_shard(struct momi_core *core) {
     for (; core->restore_shard <= MOMI_SHARDS_MAX; core->restore_shard++) {
-        if (found_of(core, core->restore_shard)->has_header &&
-            begin_shard(core, core->restore_shard) != NULL) {
+        if (!found_of(core, core->restore_shard)->has_header) {
+            continue;
+        }
+        if (begin_shard(core, core->restore_shard) != NULL) {
             return true;
         }
+        core->restore_is_short = true;
     }
     return false;
 }
 
-bool momi_core_restore_next(struct momi_core *core, struct momi_restore_range *range) {
+/* Without memory nothing can be told from damage: the node does not open (core.h). */
+static void enter(struct momi_core *core) {
+    if (!momi_core_reserve(core)) {
+        core->restore_is_short = true;
+    }
+    momi_reserve_enter(&core->reserve);
+}
+
+static bool next_range(struct momi_core *core, struct momi_restore_range *range) {
     struct momi_key from = {.size = 0};
     struct momi_key to = {.size = 0};
     struct momi_shard *shard;
@@ -365,8 +375,15 @@ bool momi_core_restore_next(struct momi_core *core, struct momi_restore_range *r
     return true;
 }
 
-void momi_core_restore_item(struct momi_core *core, struct momi_slice key,
-                            struct momi_slice value) {
+bool momi_core_restore_next(struct momi_core *core, struct momi_restore_range *range) {
+    enter(core);
+    bool any = next_range(core, range);
+    momi_reserve_leave();
+    return any;
+}
+
+static void take_item(struct momi_core *core, struct momi_slice key,
+                      struct momi_slice value) {
     enum { RECORD_PREFIX = 5 };
     switch (core->restore_stage) {
     case STAGE_FIND:
@@ -385,6 +402,17 @@ void momi_core_restore_item(struct momi_core *core, struct momi_slice key,
     default:
         break;
     }
+}
+
+void momi_core_restore_item(struct momi_core *core, struct momi_slice key,
+                            struct momi_slice value) {
+    enter(core);
+    take_item(core, key, value);
+    momi_reserve_leave();
+}
+
+bool momi_core_restore_is_short(const struct momi_core *core) {
+    return core->restore_is_short;
 }
 
 void momi_core_restore_damaged(struct momi_core *core) {

@@ -189,6 +189,9 @@ static int restore(mom_node *node) {
             momi_core_restore_damaged(node->core);
         }
     }
+    if (momi_core_restore_is_short(node->core)) {
+        return momi_err(MOM_NO_MEMORY, "no memory for what the store holds");
+    }
     if (momi_core_restore_is_refused(node->core)) {
         return momi_err(MOM_CORRUPT, "the store holds a record that cannot be right");
     }

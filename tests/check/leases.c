@@ -39,7 +39,7 @@ struct own {             /* of a copy */
 struct state {
     struct own *copies;
     uint32_t copies_room;
-    struct check_table tokens; /* (stream, token) -> copy + 1 */
+    struct check_table tokens; /* (stream, token) -> copy + 1, and a bit: it was taken */
     uint64_t leases, settled, renewed, renewed_without_fault;
 };
 
@@ -57,32 +57,26 @@ static void report(const struct check_step *step, const char *what) {
 
 /* --- tokens ----------------------------------------------------------------------- */
 
-/* A lease that was not seen before. */
-static void new_token(struct state *state, struct own *own, const struct check_step *step,
-                      uint64_t token) {
-    /* Tokens are counted for all streams of a shard; dead letters are on theirs. */
-    uint64_t *found = check_table_put(&state->tokens, step->message->stream, token);
-    if (*found != 0) {
-        report(step, *found == step->copy->number + 1 ? "comes twice with one token"
-                                                      : "comes with another's token");
-    }
-    *found = step->copy->number + 1;
-    state->leases++;
-    own->newest = token > own->newest ? token : own->newest;
-}
-
 static void tokens(struct state *state, struct own *own, const struct check_step *step) {
     uint64_t token = step->record->token;
     bool takes = step->record->kind == CHECK_DELIVER;
     if (token == 0) {
         return;
     }
-    if (takes && token == own->taken) {
+    /* Tokens are counted for all streams of a shard; dead letters are on theirs. */
+    uint64_t *found = check_table_put(&state->tokens, step->message->stream, token);
+    uint64_t came = (uint64_t)(step->copy->number + 1) << 1;
+    bool is_own = (*found & ~(uint64_t)1) == came;
+    if (*found != 0 && !is_own) {
+        report(step, "comes with another's token");
+    } else if (is_own && !takes) {
+        report(step, "comes twice with one token");
+    } else if (is_own && (*found & 1) != 0) {
         report(step, "is handed out twice in one lease");
-    } else if (!takes || check_table_find(&state->tokens, step->message->stream, token) !=
-                             step->copy->number + 1) {
-        new_token(state, own, step, token);
     }
+    state->leases += *found == 0;
+    *found = came | (takes ? 1 : 0);
+    own->newest = token > own->newest ? token : own->newest;
 }
 
 /* --- exclusive -------------------------------------------------------------------- */
@@ -109,7 +103,6 @@ static void taken(struct state *state, struct own *own, const struct check_step 
     } else {
         own->first_ns = record->time_ns;
     }
-    own->taken = record->token;
     own->taken_ns = record->time_ns;
     own->taken_step = step->number;
     own->reader = step->reader->number;

@@ -21,8 +21,12 @@ done
 [ -n "$python" ] || { echo "no Python with pytest: apt-get install python3-pytest" >&2; exit 1; }
 
 export PYTHONDONTWRITEBYTECODE=1
+room=$(mktemp -d)
+trap 'rm -rf "$room"' EXIT
+pytest=("$python" -X dev -m pytest -q --basetemp "$room/t")
 if [ -z "${MOM_SANITIZE:-}" ]; then
-    exec "$python" -X dev -m pytest -q "$@"
+    "${pytest[@]}" "$@"
+    exit
 fi
 cc=${MOM_CC:-cc}
 preload=$("$cc" -print-file-name=libasan.so)
@@ -31,5 +35,5 @@ preload+=:$("$cc" -print-file-name=libstdc++.so.6)
 # The interpreter itself leaves memory behind at its end; what the library leaks the tests in C see.
 export ASAN_OPTIONS=abort_on_error=1:detect_leaks=0
 export PYTHONMALLOC=malloc
-LD_PRELOAD=$preload exec "$python" -X dev -m pytest -q "$@" tests/test_messages.py tests/test_node.py \
-    tests/test_aio.py tests/test_lifetime.py
+LD_PRELOAD=$preload "${pytest[@]}" "$@" tests/test_messages.py tests/test_node.py tests/test_aio.py \
+    tests/test_lifetime.py

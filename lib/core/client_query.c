@@ -338,7 +338,8 @@ static bool is_ready(const struct momi_core *core) {
     if (shards_count == 0 || !momi_mesh_is_member(core)) {
         return false;
     }
-    for (uint32_t shard = 1; shard <= shards_count; shard++) {
+    /* The registry too: without its leader nothing joins and nothing moves. */
+    for (uint32_t shard = MOMI_REGISTRY_SHARD; shard <= shards_count; shard++) {
         if (momi_mesh_leader(core, shard) == 0 && !momi_mesh_is_damaged(core, shard)) {
             return false; /* what is damaged for good is not waited for */
         }

@@ -140,6 +140,7 @@ void momi_client_shard_heard(struct momi_core *core, struct momi_client_shard *s
     shard->redirects = 0;
     shard->timeouts = 0;
     shard->retry_us = MOMI_NEVER;
+    momi_client_requests_again(core, shard); /* the leader answers, but not these */
     await_answer(core, shard);
     momi_client_shard_touch(core->client, shard);
 }

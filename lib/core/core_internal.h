@@ -116,6 +116,8 @@ struct momi_slice momi_mesh_address(const struct momi_core *core, uint64_t node)
 /* What the handshake of its current lane proved; 0: no lane. Of this node: its own. */
 uint64_t momi_mesh_incarnation(const struct momi_core *core, uint64_t node);
 struct momi_slice momi_mesh_name(const struct momi_core *core, uint64_t node);
+/* D1: what the store remembers of a peer, at start-up. */
+void momi_mesh_peer_restored(struct momi_core *core, uint64_t node, uint64_t incarnation);
 /* R8. The median of the wall clocks of a shard's voters, as far as they are known now; 0:
  * a majority of them is not. */
 uint64_t momi_mesh_wall(const struct momi_core *core,

@@ -21,8 +21,8 @@ enum momi_event_type {
     EV_LANE_FULL, /* much is queued on the lane to `node`: deliveries and snapshots to it
                      wait */
     EV_LANE_ROOM, /* it has room again */
-    EV_PEER_HINT,   /* others say where `lane`.node may be reached; nothing of it is proved
-                       but that somebody said so */
+    EV_PEER_HINT, /* others say where `lane`.node may be reached; nothing of it is proved
+                     but that somebody said so */
     EV_DIAL_FAILED, /* FX_DIAL `token` came to nothing; `error` */
     EV_FRAME,       /* a frame from `node` over its current lane */
     EV_WRITTEN,     /* FX_WRITE up to `token` is done (synced, if it asked for that), or

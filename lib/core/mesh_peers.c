@@ -10,6 +10,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "core/keys.h"
 #include "core/mesh_internal.h"
 #include "core/registry_commands.h"
 
@@ -109,11 +110,30 @@ static bool may_forget(const struct momi_core *core, const struct momi_peer *pee
     return true;
 }
 
+/* D1. Only stores make promises that can be lost. Nobody waits for the write. */
+static bool is_remembered(const struct momi_core *core, const struct momi_peer *peer) {
+    return core->config.role == MOMI_ROLE_STORE && peer->role == MOMI_ROLE_STORE;
+}
+
+void momi_mesh_peer_restored(struct momi_core *core, uint64_t node,
+                             uint64_t incarnation) {
+    struct momi_peer *peer = momi_mesh_peer_make(core, node);
+    if (peer != NULL) {
+        peer->role = MOMI_ROLE_STORE;
+        peer->incarnation_seen = incarnation;
+    }
+}
+
 static void forget_peers(struct momi_core *core) {
     struct momi_mesh *mesh = core->mesh;
     size_t kept = 0;
     for (size_t i = 0; i < mesh->peers_count; i++) {
         if (may_forget(core, mesh->peers[i])) {
+            if (is_remembered(core, mesh->peers[i])) {
+                struct momi_key key = momi_key_peer(mesh->peers[i]->node);
+                momi_batch_delete(&core->effects->batch, MOMI_FAMILY_NODE,
+                                  momi_key_slice(&key));
+            }
             free_peer(mesh->peers[i]);
         } else {
             mesh->peers[kept++] = mesh->peers[i];
@@ -254,6 +274,9 @@ void momi_mesh_lane_came(struct momi_core *core, const struct momi_lane_info *in
     peer->said_goodbye = false;
     peer->role = info->role;
     peer->incarnation = info->incarnation;
+    if (is_remembered(core, peer) && info->incarnation != peer->incarnation_seen) {
+        momi_batch_put_peer(&core->effects->batch, peer->node, info->incarnation);
+    }
     peer->incarnation_seen = info->incarnation;
     peer->mesh = info->mesh;
     peer->founders_hash = info->founders_hash;
@@ -472,8 +495,7 @@ static uint64_t dial_peers(struct momi_core *core) {
             continue;
         }
         if (core->now_us >= dial_due(core, map, peer)) {
-            peer->dial_token =
-                dial(core, momi_mesh_dial_address(core, peer), peer->node);
+            peer->dial_token = dial(core, momi_mesh_dial_address(core, peer), peer->node);
         } else {
             due_us = momi_earlier(due_us, dial_due(core, map, peer));
         }

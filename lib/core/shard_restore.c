@@ -39,11 +39,21 @@ static struct found *found_of(struct momi_core *core, uint32_t shard) {
 
 static void node_item(struct momi_core *core, struct momi_slice key,
                       struct momi_slice value) {
+    uint64_t peer;
+    if (momi_key_peer_decode(key, &peer)) {
+        uint64_t incarnation;
+        bool is_number = momi_number_decode(value, &incarnation);
+        core->restore_refused = core->restore_refused || !is_number;
+        if (is_number) {
+            momi_mesh_peer_restored(core, peer, incarnation);
+        }
+        return;
+    }
     struct momi_reader in = momi_reader(key);
     uint8_t letter = momi_get_u8(&in);
     uint32_t id = momi_get_be32(&in);
     if (!momi_reader_done(&in) || id > MOMI_SHARDS_MAX) {
-        return; /* the store's own, or peers' incarnations */
+        return; /* the store's own */
     }
     struct found *found = found_of(core, id);
     bool is_sane = true;

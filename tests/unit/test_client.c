@@ -645,6 +645,21 @@ static void calls_wait_for_the_map_in_order(void **state) {
     CHECK_NOTHING_DONE();
 }
 
+static void ready_means_the_registry_too(void **state) {
+    (void)state;
+    fake.leaders[MOMI_REGISTRY_SHARD] = 0;
+    struct momi_call ready = {
+        .type = CALL_WAIT_READY, .id = 6, .deadline_us = MOMI_NEVER};
+    fake_begin();
+    fake_call(&ready);
+    fake_end();
+    CHECK_NOTHING_DONE();
+    fake.leaders[MOMI_REGISTRY_SHARD] = 2;
+    fake_begin();
+    fake_end();
+    CHECK_DONE(6, MOM_OK);
+}
+
 static void closing_tells_what_was_sent_apart(void **state) {
     (void)state;
     open_session();
@@ -806,6 +821,7 @@ int main(void) {
         CASE(hostile_results_are_dropped),
         CASE(bad_calls_are_refused_at_once),
         CASE(calls_wait_for_the_map_in_order),
+        CASE(ready_means_the_registry_too),
         CASE(closing_tells_what_was_sent_apart),
         CASE(sessions_are_pinged_each_second_and_shown_alive),
         CASE(a_full_lane_holds_commands_back),

@@ -138,6 +138,44 @@ static void a_silent_shard_makes_a_list_unavailable(void **state) {
     CHECK_STR(fake.text, "no answer of shard 2,3");
 }
 
+static struct momi_call describe_call(uint64_t id) {
+    return (struct momi_call){.type = CALL_DESCRIBE,
+                              .id = id,
+                              .deadline_us = MOMI_NEVER,
+                              .kind = MOMI_KIND_QUEUE,
+                              .name = momi_slice_str("q")};
+}
+
+/* There is no session, and the leader answers one question after the other. */
+static void a_lost_question_is_asked_again_though_others_are_answered(void **state) {
+    (void)state;
+    struct momi_call call = describe_call(100);
+    fake_begin();
+    fake_call(&call);
+    fake_end();
+    uint64_t lost = fake_query_sent()->counter;
+    uint64_t until_us = fake.core.now_us + 2 * CLIENT_ANSWER_US;
+    bool is_asked_again = false;
+    for (uint64_t id = 101; fake.core.now_us < until_us && !is_asked_again; id++) {
+        fake_run_until(fake.core.now_us + CLIENT_ANSWER_US / 8);
+        call = describe_call(id);
+        fake_begin();
+        fake_call(&call);
+        fake_end();
+        struct momi_frame reply = {.type = FRAME_QUERY_REPLY,
+                                   .shard = 1,
+                                   .counter = fake_query_sent()->counter,
+                                   .error = MOM_NOT_FOUND};
+        CHECK(reply.counter != lost);
+        fake_begin();
+        fake_frame(2, &reply);
+        fake_end();
+        CHECK_DONE(id, MOM_NOT_FOUND);
+        is_asked_again = fake_query_sent() != NULL && fake_query_sent()->counter == lost;
+    }
+    CHECK(is_asked_again);
+}
+
 static void a_question_follows_the_leader(void **state) {
     (void)state;
     struct momi_call call = {.type = CALL_DESCRIBE,
@@ -170,6 +208,7 @@ int main(void) {
         CASE(a_list_is_merged_by_name_and_says_where),
         CASE(a_page_ends_where_a_shard_may_have_more),
         CASE(a_silent_shard_makes_a_list_unavailable),
+        CASE(a_lost_question_is_asked_again_though_others_are_answered),
         CASE(a_question_follows_the_leader),
     };
     return cmocka_run_group_tests_name("client questions", tests, NULL, NULL);

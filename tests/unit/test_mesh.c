@@ -467,6 +467,47 @@ static void an_older_copy_of_a_directory_is_refused(void **state) {
 /* --- lanes ---------------------------------------------------------------------------
  */
 
+/* D1: also when the one who remembers was started again, and the registry has not heard.
+ */
+static void incarnations_of_peers_are_remembered_by_the_store(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    join_by(&rig, 1, 0);
+    rig.nodes[2].role = MOMI_ROLE_CLIENT;
+    rig.nodes[2].address[0] = 0;
+    join_by(&rig, 2, 0);
+    for (int i = 0; i < 3; i++) {
+        rig_start(&rig, i);
+        rig_run(&rig, 5 * MOMI_S);
+    }
+    rig_kill(&rig, 1);
+    rig_kill(&rig, 2);
+    rig.nodes[1].incarnation = 6;
+    rig_start(&rig, 1);
+    rig_run(&rig, 5 * MOMI_S);
+    rig_kill(&rig, 0);
+    rig_kill(&rig, 1);
+    struct momi_key key = momi_key_peer(rig.nodes[1].id);
+    size_t at = rig_find(&rig.nodes[0], MOMI_FAMILY_NODE, momi_key_slice(&key));
+    CHECK(at < rig.nodes[0].items_count);
+    uint64_t incarnation = 0;
+    CHECK(momi_number_decode(momi_buf_slice(rig.nodes[0].items[at].value), &incarnation));
+    CHECK_EQ(incarnation, 7);
+    rig_start(&rig, 0);
+    const struct momi_peer *peer =
+        momi_mesh_peer(rig.nodes[0].core->mesh, rig.nodes[1].id);
+    CHECK(peer != NULL);
+    CHECK_EQ(peer->incarnation_seen, 7);
+    CHECK(momi_mesh_peer(rig.nodes[0].core->mesh, rig.nodes[2].id) == NULL);
+    rig.nodes[1].incarnation = 3; /* an older copy of its directory */
+    rig_start(&rig, 1);
+    rig_run(&rig, 5 * MOMI_S);
+    CHECK(!momi_mesh_lane_is_up(rig.nodes[0].core, rig.nodes[1].id));
+    CHECK(strstr(rig.nodes[0].refused, "older") != NULL);
+    rig_free(&rig);
+}
+
 static void a_silent_lane_is_hung_up(void **state) {
     (void)state;
     struct rig rig;
@@ -813,6 +854,7 @@ int main(void) {
         TEST(a_node_without_directory_cannot_store_in_a_durable_mesh),
         TEST(another_mesh_is_refused),
         TEST(an_older_copy_of_a_directory_is_refused),
+        TEST(incarnations_of_peers_are_remembered_by_the_store),
         TEST(a_silent_lane_is_hung_up),
         TEST(all_restart_in_another_order),
         TEST(a_node_without_addresses_is_found_again),

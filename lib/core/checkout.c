@@ -214,18 +214,14 @@ void momi_checkout_return(struct momi_machine *machine, struct momi_group *group
     put_ready(machine, group, &run);
 }
 
-static void release_run(void *user, const struct momi_run *run) {
-    struct momi_machine *machine = user;
-    momi_live_release(machine->live, run->index, run->count);
-}
-
 uint64_t momi_checkout_purge(struct momi_machine *machine, struct momi_group *group) {
     uint64_t count = group->ready.messages;
     size_t dirty_before = momi_runs_dirty_bytes(&group->ready);
-    if (!MUTANT(PURGE_FORGETS_REFERENCES)) {
-        momi_runs_each(&group->ready, release_run, machine);
+    if (MUTANT(PURGE_FORGETS_REFERENCES)) {
+        momi_runs_clear(&group->ready);
+    } else {
+        momi_machine_let_go(machine, &group->ready);
     }
-    momi_runs_clear(&group->ready);
     group->ready_bytes = 0;
     ready_changed(machine, group, dirty_before);
     return count;

@@ -190,10 +190,8 @@ uint32_t momi_history_tick(struct momi_machine *machine, uint32_t items_max) {
 
 uint64_t momi_history_clear(struct momi_machine *machine, struct momi_stream *stream) {
     uint64_t count = stream->history.messages;
-    struct momi_run gone;
-    while (momi_runs_take(&stream->history, UINT32_MAX, &gone)) {
-        release_run(machine, stream, &gone);
-    }
+    momi_machine_let_go(machine, &stream->history);
+    stream->history_bytes = 0;
     drop_marks(stream);
     momi_history_schedule(machine, stream);
     momi_stream_dirty(machine, stream);

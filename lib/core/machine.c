@@ -27,6 +27,7 @@ int momi_machine_init(struct momi_machine *machine, uint32_t shard, uint32_t epo
     momi_list_init(&machine->dirty_streams);
     momi_list_init(&machine->dirty_groups);
     momi_list_init(&machine->dirty_consumers);
+    momi_list_init(&machine->graves);
     momi_list_init(&machine->fresh_sessions);
     momi_list_init(&machine->fresh_consumers);
     momi_ring_init(&machine->ended, sizeof(struct momi_ended));
@@ -49,6 +50,7 @@ void momi_machine_free(struct momi_machine *machine) {
         momi_checkout_free(session);
         momi_session_free(session);
     }
+    momi_machine_free_graves(machine);
     momi_map_free(&machine->sessions_by_id);
     momi_map_free(&machine->sessions_by_node);
     momi_map_free(&machine->streams_by_name);

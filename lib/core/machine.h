@@ -218,7 +218,8 @@ struct momi_machine {
     struct momi_bytes deleted_records; /* keys (u8 size, key) of records to delete at the
                                           next checkpoint */
     size_t dirty_bytes;                /* estimate of what a checkpoint would write */
-    struct momi_reserve reserve;       /* R9 */
+    struct momi_list graves;     /* graves.c: what is gone, and still refers to entries */
+    struct momi_reserve reserve; /* R9 */
     size_t leases_bytes; /* memory of all consumers' lease rings: what doubling one could
                             take at most */
     struct momi_core_counters *counters;
@@ -232,6 +233,12 @@ struct momi_machine {
 int momi_machine_init(struct momi_machine *machine, uint32_t shard, uint32_t epoch,
                       struct momi_core_counters *counters); /* MOM_OK or MOM_NO_MEMORY */
 void momi_machine_free(struct momi_machine *machine);
+
+/* E4: what was purged or deleted is let go of in slices. Something is left; one slice of
+ * it, outside of applying (false: no memory now). No checkpoint while anything is left.
+ */
+bool momi_machine_has_graves(const struct momi_machine *machine);
+bool momi_machine_bury(struct momi_machine *machine);
 
 /* R9, phase one: everything that applying this entry could allocate; false: out of
  * memory, try again later. */

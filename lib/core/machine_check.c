@@ -64,6 +64,10 @@ static const char *runs_fault(struct check *check, const struct momi_runs *runs)
     return check->fault;
 }
 
+static void check_grave(void *user, const struct momi_runs *runs) {
+    (void)runs_fault(user, runs);
+}
+
 static const char *leases_fault(struct check *check,
                                 const struct momi_consumer *consumer) {
     uint64_t leased = 0;
@@ -183,6 +187,8 @@ const char *momi_machine_fault(const struct momi_machine *machine) {
         streams++;
     }
     HOLDS(streams == machine->streams_count);
+    momi_machine_each_grave(machine, check_grave, &check);
+    HOLDS_IN(check.fault);
     uint64_t references = 0;
     struct momi_live_entry entry;
     for (uint64_t index = 0; momi_live_next(machine->live, index, &entry);

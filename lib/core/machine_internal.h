@@ -141,4 +141,12 @@ struct momi_group *momi_stream_dead_letters(struct momi_machine *machine,
 void momi_stream_move_in(struct momi_machine *machine, struct momi_group *target,
                          struct momi_run run);
 
+/* graves.c: all messages of the set go, at once for whoever looks; the set is empty then,
+ * and notes which records of it are to be deleted. In apply. */
+void momi_machine_let_go(struct momi_machine *machine, struct momi_runs *runs);
+typedef void (*momi_grave_fn)(void *user, const struct momi_runs *runs);
+void momi_machine_each_grave(const struct momi_machine *machine, momi_grave_fn visit,
+                             void *user);
+void momi_machine_free_graves(struct momi_machine *machine);
+
 #endif

@@ -479,6 +479,44 @@ void momi_runs_clear(struct momi_runs *runs) {
     runs->runs = 0;
 }
 
+void momi_runs_move(struct momi_runs *runs, struct momi_runs *to) {
+    momi_runs_init(to);
+    for (size_t i = 0; i < runs->blocks_count; i++) {
+        struct momi_runs_block *block = block_at(runs, i);
+        id_free(runs, block);
+        runs->dirty_bytes -= block->estimate;
+    }
+    to->blocks = runs->blocks;
+    to->blocks_head = runs->blocks_head;
+    to->blocks_count = runs->blocks_count;
+    to->blocks_room = runs->blocks_room;
+    to->messages = runs->messages;
+    to->runs = runs->runs;
+    runs->blocks = NULL;
+    runs->blocks_head = runs->blocks_count = runs->blocks_room = 0;
+    runs->messages = runs->runs = 0;
+    memset(runs->hot, 0, sizeof runs->hot);
+}
+
+bool momi_runs_bury(struct momi_runs *runs, momi_run_fn visit, void *user) {
+    if (runs->blocks_count == 0) {
+        return false;
+    }
+    struct momi_runs_block *block = block_at(runs, 0);
+    struct momi_runs_walk walk = momi_runs_walk(block);
+    struct momi_run run;
+    while (momi_runs_walk_next(&walk, &run)) {
+        runs->messages -= run.count;
+        runs->runs--;
+        visit(user, &run);
+    }
+    blocks_erase(runs, 0);
+    momi_free(block->packed);
+    momi_free(block->array);
+    momi_free(block);
+    return true;
+}
+
 void momi_runs_each(const struct momi_runs *runs, momi_run_fn visit, void *user) {
     for (size_t i = 0; i < runs->blocks_count; i++) {
         struct momi_runs_walk walk = momi_runs_walk(block_at(runs, i));

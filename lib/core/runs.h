@@ -67,6 +67,11 @@ void momi_runs_remove(struct momi_runs *runs, uint64_t sequence, uint64_t count,
                       momi_run_fn gone, void *user);
 /* Removes everything: a step for each block. */
 void momi_runs_clear(struct momi_runs *runs);
+/* The same, but what was there goes to `to`, which may only be buried or freed. */
+void momi_runs_move(struct momi_runs *runs, struct momi_runs *to);
+/* Visits the runs of the first block, and frees it; allocates nothing. False: none is
+ * left. */
+bool momi_runs_bury(struct momi_runs *runs, momi_run_fn visit, void *user);
 void momi_runs_each(const struct momi_runs *runs, momi_run_fn visit, void *user);
 /* Over the messages, however they are cut into runs and blocks; goes on from `hash`. */
 uint64_t momi_runs_hash(const struct momi_runs *runs, uint64_t hash);

@@ -507,6 +507,16 @@ static void drop_fresh(struct momi_machine *machine) {
     momi_ring_pop_front(&machine->ended, machine->ended.count);
 }
 
+/* E4: a slice in each turn, and another turn at once if more is left. */
+static void bury(struct momi_shard *shard) {
+    if (shard->is_registry || !momi_machine_has_graves(shard->machine)) {
+        return;
+    }
+    bool is_done = momi_machine_bury(shard->machine);
+    shard->wants_turn =
+        shard->wants_turn || (is_done && momi_machine_has_graves(shard->machine));
+}
+
 bool momi_shard_turn(struct momi_shard *shard) {
     struct momi_core *core = shard->core;
     if (shard->raft.is_stopped) {
@@ -529,6 +539,7 @@ bool momi_shard_turn(struct momi_shard *shard) {
     momi_shard_snapshot_turn(shard);
     momi_shard_receive_turn(shard);
     momi_shard_repair_turn(shard);
+    bury(shard);
     momi_shard_maybe_checkpoint(shard);
     evict(shard);
     return more;

@@ -230,7 +230,8 @@ void momi_shard_maybe_checkpoint(struct momi_shard *shard) {
     const struct momi_core *core = shard->core;
     if (shard->checkpoint_batch != 0 || shard->applied == shard->checkpoint_applied ||
         !shard->has_state || shard->receive.is_on || core->store_failed ||
-        shard->applied < shard->replay_to) {
+        shard->applied < shard->replay_to ||
+        (!shard->is_registry && momi_machine_has_graves(shard->machine))) {
         return;
     }
     bool is_wanted = shard->checkpoint_asked;

@@ -122,6 +122,85 @@ static void a_purge_drops_what_waits(void **state) {
     world_free(world);
 }
 
+enum { LARGE = 8000 };
+
+/* More runs than one slice takes. */
+static void fill_large(struct client *client) {
+    enum { PER_ENTRY = LARGE / 4 };
+    for (int i = 0; i < LARGE / PER_ENTRY; i++) {
+        for (int j = 0; j < PER_ENTRY; j++) {
+            /* Every second message goes elsewhere, so that no run continues. */
+            put_publish(client, MOMI_KIND_QUEUE, "large", 0, NULL, 1, 1);
+            put_publish(client, MOMI_KIND_QUEUE, "other", 0, NULL, 1, 1);
+        }
+        CHECK_OK(commit(client).error);
+    }
+}
+
+static uint64_t references_of(const struct world *world) {
+    uint64_t references = 0;
+    struct momi_live_entry entry;
+    for (uint64_t index = 0; momi_live_next(world->machine.live, index, &entry);
+         index = entry.index + 1) {
+        references += entry.references;
+    }
+    return references;
+}
+
+static void what_is_large_goes_at_once_and_is_let_go_of_in_slices(void **state) {
+    (void)state;
+    static const uint8_t ways[] = {CMD_STREAM_PURGE, CMD_STREAM_DELETE};
+    for (size_t way = 0; way < sizeof ways; way++) {
+        struct world *world = world_new();
+        struct client client = client_open(world, 7);
+        CHECK_OK(create(&client, MOMI_KIND_QUEUE, "large", plain).error);
+        CHECK_OK(create(&client, MOMI_KIND_QUEUE, "other", plain).error);
+        fill_large(&client);
+        world_save(world);
+        uint64_t before = references_of(world);
+        CHECK_EQ(before, 2 * LARGE);
+        CHECK_OK(name_command(&client, ways[way], MOMI_KIND_QUEUE, "large").error);
+        /* Gone for everybody, and not let go of. */
+        CHECK(momi_machine_has_graves(&world->machine));
+        CHECK_EQ(references_of(world), before);
+        if (ways[way] == CMD_STREAM_PURGE) {
+            CHECK_EQ(queue_of(world, "large")->ready.messages, 0);
+        } else {
+            CHECK(stream_of(world, MOMI_KIND_QUEUE, "large") == NULL);
+            CHECK_OK(create(&client, MOMI_KIND_QUEUE, "large", plain).error);
+        }
+        CHECK_OK(publish(&client, "large", 3).error);
+        uint64_t hash = momi_machine_hash(&world->machine);
+        size_t slices = 0;
+        while (momi_machine_has_graves(&world->machine)) {
+            uint64_t left = references_of(world);
+            CHECK(momi_machine_bury(&world->machine));
+            CHECK(left - references_of(world) < LARGE); /* a slice is bounded */
+            momi_machine_check(&world->machine);
+            slices++;
+        }
+        CHECK(slices > 1);
+        CHECK_EQ(references_of(world), LARGE + 3);
+        CHECK_EQ(momi_machine_hash(&world->machine), hash); /* it is no state */
+        world_save(world);
+        world_check_restart(world);
+        CHECK_EQ(references_of(world), LARGE + 3);
+        world_free(world);
+    }
+}
+
+static void graves_go_with_their_machine(void **state) {
+    (void)state;
+    struct world *world = world_new();
+    struct client client = client_open(world, 7);
+    CHECK_OK(create(&client, MOMI_KIND_QUEUE, "large", plain).error);
+    CHECK_OK(create(&client, MOMI_KIND_QUEUE, "other", plain).error);
+    fill_large(&client);
+    CHECK_OK(name_command(&client, CMD_STREAM_DELETE, MOMI_KIND_QUEUE, "large").error);
+    CHECK(momi_machine_has_graves(&world->machine));
+    world_free(world); /* LeakSanitizer looks */
+}
+
 /* --- publishing ------------------------------------------------------------------- */
 
 static void a_publish_is_whole_or_nothing(void **state) {
@@ -541,6 +620,8 @@ int main(void) {
         TEST(streams_are_created_once),
         TEST(a_deleted_stream_ends_its_consumers),
         TEST(a_purge_drops_what_waits),
+        TEST(what_is_large_goes_at_once_and_is_let_go_of_in_slices),
+        TEST(graves_go_with_their_machine),
         TEST(a_publish_is_whole_or_nothing),
         TEST(bytes_are_limited_too),
         TEST(a_publish_can_create),

@@ -15,13 +15,20 @@
 #include "base/err.h"
 #include "port/file.h"
 
-enum { FOOTER_BYTES = 53, NO_CHECKSUM = 0 };
+enum { FOOTER_BYTES = 53, NO_CHECKSUM = 0, MAGIC_AT = 45 };
+static const uint8_t magic[8] = {0xf7, 0xcf, 0xf4, 0x85, 0xb7, 0x41, 0xe2, 0x88};
 
 static bool is_table(const char *name) {
     static const char ending[] = ".sst";
     size_t size = strlen(name);
     return size > sizeof ending - 1 &&
            strcmp(name + size - (sizeof ending - 1), ending) == 0;
+}
+
+/* A power cut may leave a table that nobody refers to yet with anything in its last page,
+ * zeros most of all: only what is a footer otherwise is looked at. */
+static bool is_footer(const uint8_t *footer) {
+    return memcmp(footer + MAGIC_AT, magic, sizeof magic) == 0 && footer[1] != 0;
 }
 
 /* What is too short or cannot be read is left to RocksDB, which says what it is. */
@@ -36,7 +43,7 @@ static bool has_checksums(int dir_fd, const char *name) {
                    momi_file_pread(fd, footer, sizeof footer,
                                    (size_t)status.st_size - sizeof footer);
     close(fd);
-    return !is_read || footer[0] != NO_CHECKSUM;
+    return !is_read || !is_footer(footer) || footer[0] != NO_CHECKSUM;
 }
 
 int momi_tables_check(int dir_fd, const char *name) {

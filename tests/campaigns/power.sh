@@ -6,9 +6,9 @@
 #   power.sh [--count N] [--mesh N] [--aside N] [--seed N] [--mutants N]
 #
 # 100000 directories of one node alone, 2000 cuts of three nodes at once, 2000 directories whose store is being set
-# aside, from seed 1. --mutants N tries instead each recorder that leaves out a kind of sync, in at most N directories. MOM_BIN is the folder of the program
-# mom-power; without it the tree is built first. What was lost is kept in power-lost beside that folder, where the
-# whole output is, too: power.log.
+# aside, from seed 1. --mutants N tries instead each recorder that leaves out a kind of sync, in at most N
+# directories. MOM_BIN is the folder of the program mom-power; without it the tree is built first. What was lost is
+# kept in power-lost beside that folder, where the whole output is, too: power.log.
 set -uo pipefail
 
 count=100000

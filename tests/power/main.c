@@ -4,7 +4,7 @@
  * directories that a power cut may leave, and has the library open them.
  *
  *   mom-power [--count N] [--mesh N] [--aside N] [--seed N] [--each N]
- *             [--torn-manifests 1] [--mutant NAME] [--keep DIR]
+ *             [--seconds N] [--torn-manifests 1] [--mutant NAME] [--keep DIR]
  *
  * --count directories of one node alone, --mesh cuts of a mesh of three, --aside
  * directories whose store is being set aside; --each cuts of a life. A record is a
@@ -53,6 +53,7 @@ struct options {
     uint64_t seed;
     uint64_t each;           /* cuts of a recorded life */
     uint64_t torn_manifests; /* 1: see cut.h */
+    uint64_t seconds;        /* at most, about; 0: without end */
     const char *mutant;
     const char *keep;
 };
@@ -88,6 +89,7 @@ struct tester {
     uint64_t *hashes; /* of what was judged; open addressing, 0 is free */
     size_t hashes_room;
     double progress_at_ms;
+    double end_ms;
     uint64_t chain_seed;
     uint64_t chains;
 };
@@ -381,7 +383,7 @@ static void make_next(struct tester *tester, struct chain *chain) {
 
 static bool is_enough(const struct tester *tester) {
     const struct totals *totals = &tester->totals;
-    return totals->failures >= FAILURES_MAX ||
+    return totals->failures >= FAILURES_MAX || now_ms() >= tester->end_ms ||
            (tester->options.mutant != NULL && totals->failures > 0);
 }
 
@@ -589,6 +591,8 @@ static struct options read_options(int argc, char **argv) {
             options.each = number(argv[i + 1]);
         } else if (strcmp(name, "--torn-manifests") == 0) {
             options.torn_manifests = number(argv[i + 1]);
+        } else if (strcmp(name, "--seconds") == 0) {
+            options.seconds = number(argv[i + 1]);
         } else if (strcmp(name, "--mutant") == 0) {
             options.mutant = argv[i + 1];
         } else if (strcmp(name, "--keep") == 0) {
@@ -647,6 +651,8 @@ int main(int argc, char **argv) {
     bind_now(argv);
     tester.options = read_options(argc, argv);
     momi_rng_seed(&tester.rng, tester.options.seed);
+    uint64_t seconds = tester.options.seconds;
+    tester.end_ms = seconds == 0 ? 1e300 : now_ms() + (double)seconds * 1e3;
     tester.judge = judge_new();
     make_scratch(&tester);
     bool is_well = run_shape(&tester, SCENE_ALONE, tester.options.count) &&

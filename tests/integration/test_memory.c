@@ -189,7 +189,7 @@ static int64_t after(int64_t nth, enum part part) {
     if (step != NULL) {
         return nth + strtol(step, NULL, 10);
     }
-    return nth < 8 ? nth + 1 : nth + nth / 3 + (int64_t)part;
+    return nth < 4 ? nth + 1 : nth + nth / 2 + (int64_t)part % 3;
 }
 
 static void run_alone(bool is_memory) {

@@ -182,6 +182,13 @@ static void note_rejection(struct momi_raft *raft, struct momi_progress *progres
     if (progress->state == PROGRESS_SNAPSHOT) {
         return;
     }
+    if (progress->state == PROGRESS_PROBE && progress->next == progress->match + 1 &&
+        frame->index < progress->match) {
+        /* D3: it lacks even what it had confirmed. Damage has taken it; its votes still
+         * count it, so that what it helped to commit stays. An old answer that looks the
+         * same costs a few frames. */
+        progress->match = 0;
+    }
     uint64_t last = momi_log_last(&raft->log);
     uint64_t high = frame->index < last ? frame->index : last;
     uint64_t low = progress->match;

@@ -144,6 +144,7 @@ void sim_disk_free(struct sim_disk *disk) {
         sim_table_free(&disk->written[family]);
         sim_table_free(&disk->synced[family]);
     }
+    momi_buf_release(disk->damaged);
     *disk = (struct sim_disk){0};
 }
 
@@ -217,6 +218,18 @@ void sim_disk_crash(struct sim_disk *disk, struct momi_rng *rng, uint32_t surviv
     for (int family = 0; family < MOMI_FAMILIES_COUNT; family++) {
         sim_table_copy(&disk->written[family], &disk->synced[family]);
     }
+}
+
+void sim_disk_damage(struct sim_disk *disk, enum momi_family family, size_t at) {
+    static const uint8_t nothing[1];
+    MOMI_ASSERT(disk->unsynced_count == 0);
+    if (disk->damaged == NULL) {
+        disk->damaged = momi_buf_copy(momi_slice(nothing, sizeof nothing));
+        MOMI_ASSERT(disk->damaged != NULL);
+    }
+    struct momi_slice key = momi_buf_slice(disk->written[family].items[at].key);
+    table_put(&disk->synced[family], key, disk->damaged);
+    table_put(&disk->written[family], key, disk->damaged);
 }
 
 struct momi_buf *sim_disk_get(const struct sim_disk *disk, enum momi_family family,

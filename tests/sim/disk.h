@@ -43,8 +43,9 @@ struct sim_disk {
     uint64_t last_number;
     struct momi_mesh_id mesh;
     uint64_t incarnation;
-    uint64_t writes_lost; /* unsynced batches that a crash took */
-    uint64_t writes_torn; /* batches of which a crash took a part */
+    uint64_t writes_lost;     /* unsynced batches that a crash took */
+    struct momi_buf *damaged; /* the value of every key that cannot be read; owned */
+    uint64_t writes_torn;     /* batches of which a crash took a part */
 };
 
 void sim_disk_init(struct sim_disk *disk);
@@ -53,6 +54,13 @@ void sim_disk_write(struct sim_disk *disk, const struct momi_batch *batch);
 void sim_disk_sync(struct sim_disk *disk);
 /* The power goes; `survive_ppm` is the chance of each unsynced page. */
 void sim_disk_crash(struct sim_disk *disk, struct momi_rng *rng, uint32_t survive_ppm);
+/* The item at position `at` of a family cannot be read from now on, until it is written
+ * again. Only while nothing is unsynced. */
+void sim_disk_damage(struct sim_disk *disk, enum momi_family family, size_t at);
+static inline bool sim_disk_is_damaged(const struct sim_disk *disk,
+                                       const struct momi_buf *value) {
+    return value != NULL && value == disk->damaged;
+}
 /* Borrowed; NULL: no such key. */
 struct momi_buf *sim_disk_get(const struct sim_disk *disk, enum momi_family family,
                               struct momi_slice key);

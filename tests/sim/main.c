@@ -126,6 +126,8 @@ static bool is_deterministic(const struct run *run, uint64_t seed) {
     X(shortages) \
     X(full_lanes) \
     X(stragglers) \
+    X(damages) \
+    X(repairs) \
     X(faults)
 /* clang-format on */
 

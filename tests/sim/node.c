@@ -94,8 +94,9 @@ static void read_entry(struct sim_world *world, uint32_t index,
     struct momi_key key = momi_key_entry(effect->shard, effect->index);
     struct momi_buf *buf =
         sim_disk_get(&world->nodes[index].disk, MOMI_FAMILY_LOG, momi_key_slice(&key));
-    answer->error = buf == NULL ? MOM_NOT_FOUND : MOM_OK;
-    answer->buf = buf == NULL ? NULL : momi_buf_ref(buf);
+    bool is_damaged = sim_disk_is_damaged(&world->nodes[index].disk, buf);
+    answer->error = buf == NULL ? MOM_NOT_FOUND : is_damaged ? MOM_CORRUPT : MOM_OK;
+    answer->buf = answer->error != MOM_OK ? NULL : momi_buf_ref(buf);
     post_read(world, index, effect, answer);
 }
 
@@ -144,6 +145,12 @@ static void scan(struct sim_world *world, uint32_t index,
     size_t bytes = 0;
     for (; at < last && bytes < effect->value; at++) {
         struct momi_slice key = momi_buf_slice(answer->table.items[at].key);
+        if (sim_disk_is_damaged(&world->nodes[index].disk,
+                                answer->table.items[at].value)) {
+            answer->error = MOM_CORRUPT;
+            answer->items_count = 0;
+            break;
+        }
         struct momi_scan_item *item = &answer->items[answer->items_count++];
         item->key = momi_slice(key.data + PREFIX, key.size - PREFIX);
         item->value = momi_buf_slice(answer->table.items[at].value);
@@ -370,6 +377,29 @@ static void written(struct sim_world *world, const struct sim_task *task) {
 /* --- life
  * ---------------------------------------------------------------------------------- */
 
+/* Some entries and records of one store cannot be read any more. Its own stream of random
+ * numbers: a seed without damage is what it was. */
+static void damage(struct sim_world *world, uint32_t index) {
+    struct sim_node *node = &world->nodes[index];
+    struct momi_rng rng;
+    momi_rng_seed(&rng, world->options.seed * 4096 + node->life);
+    if (world->is_calm || node->disk.unsynced_count > 0 ||
+        index != world->options.damage_node ||
+        !momi_rng_chance(&rng, world->options.damage_ppm)) {
+        return;
+    }
+    uint64_t count = sim_draw(&rng, 1, 4);
+    for (uint64_t i = 0; i < count; i++) {
+        enum momi_family family =
+            sim_draw(&rng, 0, 3) == 0 ? MOMI_FAMILY_STATE : MOMI_FAMILY_LOG;
+        size_t items = node->disk.written[family].count;
+        if (items > 0) {
+            sim_disk_damage(&node->disk, family, (size_t)sim_draw(&rng, 0, items - 1));
+            world->totals.damages++;
+        }
+    }
+}
+
 static void restore(struct sim_node *node) {
     struct momi_restore_range range;
     while (momi_core_restore_next(node->core, &range)) {
@@ -377,6 +407,10 @@ static void restore(struct sim_node *node) {
         for (size_t at = sim_table_seek(table, range.from); at < table->count; at++) {
             struct momi_slice key = momi_buf_slice(table->items[at].key);
             if (momi_slice_compare(key, range.to) >= 0) {
+                break;
+            }
+            if (sim_disk_is_damaged(&node->disk, table->items[at].value)) {
+                momi_core_restore_damaged(node->core);
                 break;
             }
             momi_core_restore_item(node->core, key,
@@ -467,6 +501,7 @@ void sim_node_start(struct sim_world *world, uint32_t index) {
     }
     momi_effects_init(&node->effects);
     start_core(world, index);
+    damage(world, index);
     restore(node);
     sim_say(world, "n%u starts, life %llu", index, (unsigned long long)node->life);
     struct momi_event event = {.type = EV_TIME};
@@ -482,6 +517,7 @@ void sim_node_count(struct sim_world *world, uint32_t index) {
     totals->leader_changes += counters->leader_changes;
     totals->truncations += counters->truncations;
     totals->snapshots += counters->snapshots_installed;
+    totals->repairs += counters->entries_repaired + counters->damages_found;
     totals->redeliveries += counters->redeliveries;
     totals->config_changes += counters->config_changes;
     totals->checkpoints += counters->checkpoints;

@@ -78,6 +78,17 @@ static void draw_more(struct sim_options *options, struct momi_rng *rng) {
     }
 }
 
+/* One store of three or more, whose others keep what it loses. */
+static void draw_damage(struct sim_options *options) {
+    struct momi_rng rng;
+    momi_rng_seed(&rng, options->seed * 16 + 5);
+    bool may = options->form && options->late_stores == 0 && options->stores >= 3 &&
+               options->copies == 3 && !options->liveness;
+    options->damage_ppm =
+        may && some(&rng, 30) ? (uint32_t)sim_draw(&rng, 100000, 1000000) : 0;
+    options->damage_node = (uint32_t)sim_draw(&rng, 0, options->stores - 1);
+}
+
 void sim_options_draw(struct sim_options *options, uint64_t seed) {
     struct momi_rng own;
     struct momi_rng *rng = &own;
@@ -118,6 +129,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed) {
     draw_more(options, rng);
     options->late_groups =
         options->topics > 0 && some(rng, 50) ? (uint32_t)sim_draw(rng, 1, 2) : 0;
+    draw_damage(options);
 }
 
 void sim_options_print(const struct sim_options *o) {

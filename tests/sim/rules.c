@@ -293,8 +293,9 @@ static void check_config(struct sim_world *world, uint32_t node, uint32_t s,
                          const struct momi_raft *raft) {
     const struct momi_config_at *newest = config_from_end(raft, 0);
     const struct momi_config_at *second = config_from_end(raft, 1);
-    if (raft->config_index != newest->index ||
-        raft->config_index > momi_log_last(&raft->log)) {
+    /* D3: what took the log left the configuration. */
+    uint64_t last = momi_raft_end(raft).index;
+    if (raft->config_index != newest->index || raft->config_index > last) {
         sim_fail(world,
                  "n%u shard %u: configuration %llu is in force, and the newest in the "
                  "log is %llu",
@@ -568,7 +569,8 @@ void sim_rules_sent(struct sim_world *world, uint32_t node,
     bool is_pre = (frame->flags & MOMI_FLAG_PRE) != 0;
     bool is_granted =
         frame->type == FRAME_VOTE_REPLY && (frame->flags & MOMI_FLAG_GRANTED) != 0;
-    if (is_granted && !shard->has_state) {
+    /* One that lost its state knows where its log ended (D3). */
+    if (is_granted && !shard->has_state && shard->raft.missing.index == 0) {
         sim_fail(world, "n%u shard %u: a replica without state votes", node,
                  frame->shard);
     } else if (is_granted && !is_pre) {

@@ -55,6 +55,8 @@ struct sim_options {
     uint64_t crash_us, crash_all_us, pause_us,
         client_crash_us; /* mean time between; 0: none */
     uint64_t restart_max_us;
+    uint32_t damage_ppm;  /* records of one store are damaged at its start */
+    uint32_t damage_node; /* that one */
     uint64_t transfer_us; /* clean close and reopen of a node */
     uint64_t change_us;   /* plans of changes.c */
     uint64_t hunt_us;     /* faults that hit who leads */
@@ -73,7 +75,8 @@ struct sim_totals {
     uint64_t elections, leader_changes, truncations, snapshots, writes_lost, redeliveries,
         config_changes, crashes, partitions, closes, pauses, commands, acknowledged,
         delivered, settled, expired, checkpoints, hollowed, deleted, frames, flipped,
-        plans, hunts, disk_failures, shortages, full_lanes, stragglers, virtual_us,
+        plans, hunts, disk_failures, shortages, full_lanes, stragglers, damages,
+        repairs, virtual_us,
         faults;
 };
 

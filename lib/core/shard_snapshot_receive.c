@@ -286,6 +286,13 @@ static void delete_unlisted(struct momi_shard *shard) {
                             momi_key_slice(&high));
 }
 
+/* Stamps never fall (R8): entries that are kept may be younger than the state. */
+static void pass_elapsed(struct momi_raft *raft, uint64_t elapsed_us) {
+    if (elapsed_us > raft->elapsed_us) {
+        raft->elapsed_us = elapsed_us;
+    }
+}
+
 static void install(struct momi_shard *shard) {
     struct momi_core *core = shard->core;
     struct momi_snapshot_receive *receive = &shard->receive;
@@ -294,11 +301,11 @@ static void install(struct momi_shard *shard) {
     if (shard->is_registry) {
         momi_registry_free(&shard->registry);
         shard->registry = receive->registry;
-        shard->raft.elapsed_us = shard->registry.elapsed_us;
+        pass_elapsed(&shard->raft, shard->registry.elapsed_us);
     } else {
         momi_shard_free_machine(shard->machine);
         shard->machine = receive->machine;
-        shard->raft.elapsed_us = shard->machine->elapsed_us;
+        pass_elapsed(&shard->raft, shard->machine->elapsed_us);
     }
     momi_batch_clear_side(&core->effects->batch, shard->id, shard->side);
     shard->side = unused_side(shard);

@@ -172,8 +172,8 @@ static size_t enter(mom_node *node) {
 static void turn(mom_node *node, size_t posts_count) {
     read_clock(node);
     node->turns++;
-    /* Without memory the core refuses input by its own reserve; what this one holds is for
-     * jobs and answers to what was accepted. */
+    /* Without memory the core refuses input by its own reserve; what this one holds is
+     * for jobs and answers to what was accepted. */
     (void)momi_reserve_fill(&node->reserve, MOMI_NODE_RESERVE_BYTES);
     momi_reserve_enter(&node->reserve);
     if (node->turns == 1 || momi_core_deadline(node->core) <= node->now_us) {

@@ -51,9 +51,9 @@ struct momi_core {
         full_lanes; /* of uint64_t: nodes whose lanes are full (EV_LANE_FULL) */
     struct momi_ring local_frames; /* of struct momi_frame *, sent by this node to itself,
                                       handled in this turn */
-    struct momi_reserve reserve; /* around every step: what follows from input that was
-                                    accepted may not fail */
-    bool restore_is_short; /* of memory, while restoring */
+    struct momi_reserve reserve;   /* around every step: what follows from input that was
+                                      accepted may not fail */
+    bool restore_is_short;         /* of memory, while restoring */
     bool is_stepping;
     bool is_closing;
     bool is_closed;

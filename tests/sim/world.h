@@ -75,9 +75,8 @@ struct sim_totals {
     uint64_t elections, leader_changes, truncations, snapshots, writes_lost, redeliveries,
         config_changes, crashes, partitions, closes, pauses, commands, acknowledged,
         delivered, settled, expired, checkpoints, hollowed, deleted, frames, flipped,
-        plans, hunts, disk_failures, shortages, full_lanes, stragglers, damages,
-        repairs, virtual_us,
-        faults;
+        plans, hunts, disk_failures, shortages, full_lanes, stragglers, damages, repairs,
+        virtual_us, faults;
 };
 
 enum sim_task_type {

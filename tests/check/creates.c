@@ -397,4 +397,4 @@ static const struct check_counter counters[] = {
 };
 
 const struct check_checker check_creates = {
-    name, sizeof(struct state), feed, NULL, free_own, counters};
+    name, sizeof(struct state), feed, NULL, free_own, counters, NULL};

@@ -124,17 +124,39 @@ static void feed(void *own, const struct check_step *step) {
     }
 }
 
+/* Its rejection was accepted, and it has not come as a dead letter, of which none was
+ * removed by a purge or with its queue. */
+static bool is_awaited(const struct own *copy, const struct check_ledger *ledger,
+                       const struct check_group *group) {
+    if (!copy->is_rejected || copy->is_dead || group->dead_stream == CHECK_NONE) {
+        return false;
+    }
+    const struct check_stream *dead = &ledger->streams[group->dead_stream];
+    return dead->removals_open == 0 && dead->removed_until == 0;
+}
+
+static const struct check_group *dead_group(const struct check_ledger *ledger,
+                                            const struct check_group *group) {
+    return &ledger->groups[ledger->streams[group->dead_stream].first_group];
+}
+
+static uint64_t missing(const void *own, const struct check_ledger *ledger) {
+    const struct state *state = own;
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < ledger->copies_count && i < state->copies_room; i++) {
+        const struct check_group *group = &ledger->groups[ledger->copies[i].group];
+        count += is_awaited(&state->copies[i], ledger, group) &&
+                 dead_group(ledger, group)->is_read;
+    }
+    return count;
+}
+
 static void finish(void *own, struct check_ledger *ledger) {
     struct state *state = own;
     for (uint32_t i = 0; i < ledger->copies_count && i < state->copies_room; i++) {
-        const struct own *copy = &state->copies[i];
         const struct check_group *group = &ledger->groups[ledger->copies[i].group];
-        if (!copy->is_rejected || copy->is_dead || group->dead_stream == CHECK_NONE) {
-            continue;
-        }
-        const struct check_stream *dead = &ledger->streams[group->dead_stream];
-        if (ledger->groups[dead->first_group].is_drained && dead->removals_open == 0 &&
-            dead->removed_until == 0) {
+        if (is_awaited(&state->copies[i], ledger, group) &&
+            dead_group(ledger, group)->is_drained) {
             check_report(ledger, name, &ledger->messages[ledger->copies[i].message],
                          "was rejected in %s and is no dead letter: lost",
                          check_group_text(ledger, group->number));
@@ -152,4 +174,4 @@ static const struct check_counter counters[] = {
 };
 
 const struct check_checker check_dead_letters = {
-    name, sizeof(struct state), feed, finish, free_own, counters};
+    name, sizeof(struct state), feed, finish, free_own, counters, missing};

@@ -52,4 +52,4 @@ static const struct check_counter counters[] = {
 };
 
 const struct check_checker check_hashes = {
-    name, sizeof(struct state), feed, NULL, free_own, counters};
+    name, sizeof(struct state), feed, NULL, free_own, counters, NULL};

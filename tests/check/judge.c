@@ -6,7 +6,6 @@
 
 #include "check/ledger.h"
 #include "check/memory.h"
-#include "check/total_queue.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -78,7 +77,13 @@ const struct check_violations *check_judge_violations(const struct check_judge *
 }
 
 uint64_t check_judge_missing(const struct check_judge *judge) {
-    return check_total_queue_missing(judge->states[0], judge->ledger);
+    uint64_t count = 0;
+    for (int i = 0; i < CHECKERS; i++) {
+        if (checkers[i]->missing != NULL) {
+            count += checkers[i]->missing(judge->states[i], judge->ledger);
+        }
+    }
+    return count;
 }
 
 void check_judge_counts(const struct check_judge *judge, check_count_fn tell,

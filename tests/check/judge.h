@@ -36,8 +36,8 @@ bool check_judge_feed(struct check_judge *judge, const struct check_record *reco
 bool check_judge_finish(struct check_judge *judge);
 const struct check_violations *check_judge_violations(const struct check_judge *judge);
 
-/* Messages that must be consumed or be dead letters, and are not, as it looks now; only
- * of the groups that are known to want them. */
+/* How much is still to come, as it looks now: messages that must be consumed or be dead
+ * letters, of the groups that are known to want them. One may count twice. */
 uint64_t check_judge_missing(const struct check_judge *judge);
 
 /* What was checked, for those who want to know that something was. */

@@ -173,6 +173,8 @@ struct check_checker {
     void (*finish)(void *state, struct check_ledger *ledger); /* NULL: nothing to do */
     void (*free)(void *state);
     const struct check_counter *counters; /* up to one without a name */
+    /* What is still to come, as it looks now; NULL: it waits for nothing. */
+    uint64_t (*missing)(const void *state, const struct check_ledger *ledger);
 };
 extern const struct check_checker check_total_queue, check_outcomes, check_order,
     check_leases, check_redelivery, check_dead_letters, check_creates, check_hashes;

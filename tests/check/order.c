@@ -218,4 +218,4 @@ static const struct check_counter counters[] = {
 };
 
 const struct check_checker check_order = {
-    name, sizeof(struct state), feed, finish, free_own, counters};
+    name, sizeof(struct state), feed, finish, free_own, counters, NULL};

@@ -53,4 +53,4 @@ static const struct check_counter counters[] = {
 };
 
 const struct check_checker check_outcomes = {
-    name, sizeof(struct state), feed, finish, free_own, counters};
+    name, sizeof(struct state), feed, finish, free_own, counters, NULL};

@@ -111,4 +111,4 @@ static const struct check_counter counters[] = {
 };
 
 const struct check_checker check_redelivery = {
-    name, sizeof(struct state), feed, NULL, free_own, counters};
+    name, sizeof(struct state), feed, NULL, free_own, counters, NULL};

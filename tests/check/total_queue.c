@@ -10,7 +10,7 @@
  * recovered; duplicates are with leases.c and redelivery.c), which demands that what was
  * enqueued is dequeued; here it must be settled as well.
  */
-#include "check/total_queue.h"
+#include "check/ledger.h"
 
 #include "check/memory.h"
 
@@ -199,7 +199,7 @@ static void count_missing(const struct state *state, const struct check_ledger *
     *(uint64_t *)user += is_missing(state, ledger, message, group);
 }
 
-uint64_t check_total_queue_missing(const void *state, const struct check_ledger *ledger) {
+static uint64_t missing(const void *state, const struct check_ledger *ledger) {
     uint64_t count = 0;
     each_present(state, ledger, count_missing, &count);
     return count;
@@ -279,4 +279,4 @@ static const struct check_counter counters[] = {
 };
 
 const struct check_checker check_total_queue = {
-    name, sizeof(struct state), feed, finish, free_own, counters};
+    name, sizeof(struct state), feed, finish, free_own, counters, missing};

@@ -26,7 +26,8 @@ expect() {
 }
 
 cp "$source/CMakeLists.txt" "$source/consumer.c" "$room/"
-cmake -S "$room" -B "$room/build" -DCMAKE_PREFIX_PATH="$room/prefix" >"$room/configure.log"
+generator=$(sed -n 's/^CMAKE_GENERATOR:INTERNAL=//p' "$build/CMakeCache.txt") # one that is there
+cmake -S "$room" -B "$room/build" -G "$generator" -DCMAKE_PREFIX_PATH="$room/prefix" >"$room/configure.log"
 cmake --build "$room/build" >"$room/build.log" || { cat "$room/build.log"; exit 1; }
 expect "CMake, shared" "$room/build/consumer_shared"
 expect "CMake, static" "$room/build/consumer_static"

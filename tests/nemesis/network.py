@@ -122,6 +122,7 @@ class Namespaces:
             for name in members:
                 self._run("ip", "netns", "add", self.space(name))
                 self.made.append(self.space(name))
+                self._run(*self.command(name, ["true"]))
             self._start_switch(members, switch, seed)
         except (OSError, subprocess.SubprocessError) as error:
             self.close()

@@ -183,8 +183,16 @@ static inline void carry_out(struct model *model, const struct momi_batch *batch
     }
 }
 
+/* What was purged refers to nothing any more. */
+static inline void bury_all(struct model *model) {
+    while (momi_machine_has_graves(&model->machine)) {
+        CHECK(momi_machine_bury(&model->machine));
+    }
+}
+
 static inline void save(struct model *model) {
     struct momi_batch batch = {0};
+    bury_all(model); /* as a checkpoint waits */
     model->machine.applied = model->index;
     momi_machine_save(&model->machine, SIDE, &batch);
     carry_out(model, &batch);

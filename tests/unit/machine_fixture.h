@@ -175,6 +175,9 @@ static inline void world_delete(struct world *world, struct momi_slice key) {
 
 static inline void world_save(struct world *world) {
     struct momi_batch batch = {0};
+    while (momi_machine_has_graves(&world->machine)) { /* as a checkpoint waits */
+        CHECK(momi_machine_bury(&world->machine));
+    }
     momi_machine_save(&world->machine, WORLD_SIDE, &batch);
     CHECK(!batch.failed);
     for (size_t i = 0; i < momi_batch_count(&batch); i++) {

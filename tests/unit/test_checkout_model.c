@@ -359,6 +359,7 @@ static void compare(struct model *model) {
     for (size_t i = 0; i < model->messages_count; i++) {
         there += model->messages[i].place != GONE;
     }
+    bury_all(model);
     uint64_t references = 0;
     struct momi_live_entry entry;
     for (uint64_t next = 0; momi_live_next(model->machine.live, next, &entry);

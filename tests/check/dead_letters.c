@@ -146,7 +146,8 @@ static uint64_t missing(const void *own, const struct check_ledger *ledger) {
     for (uint32_t i = 0; i < ledger->copies_count && i < state->copies_room; i++) {
         const struct check_group *group = &ledger->groups[ledger->copies[i].group];
         count += is_awaited(&state->copies[i], ledger, group) &&
-                 dead_group(ledger, group)->is_read;
+                 dead_group(ledger, group)->is_read &&
+                 !dead_group(ledger, group)->is_removed;
     }
     return count;
 }

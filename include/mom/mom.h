@@ -130,8 +130,9 @@ MOM_API int mom_metrics_get(mom_node *node, mom_metrics *metrics);
  *
  * *Blocks:* until a majority of the copies has it.
  * *Errors:* `MOM_EXISTS` (with `if_missing`: an existing one is fine, if its options are
- * the same, else `MOM_CONFLICT`); `MOM_FULL`: too many; `MOM_TIMEOUT`,
- * `MOM_UNKNOWN_OUTCOME`: create again with `if_missing`.
+ * the same, else `MOM_CONFLICT`); `MOM_FORBIDDEN`: names with `$` are made by the system;
+ * `MOM_FULL`: too many; `MOM_TIMEOUT`, `MOM_UNKNOWN_OUTCOME`: create again with
+ * `if_missing`.
  */
 MOM_API int mom_queue_create(mom_node *node, const char *queue,
                              const mom_stream_options *options, int timeout_ms);
@@ -170,8 +171,8 @@ MOM_API int mom_topic_list(mom_node *node, mom_list **list, int timeout_ms);
 MOM_API int mom_subscription_create(mom_node *node, const char *topic, const char *name,
                                     const mom_subscription_options *options,
                                     int timeout_ms);
-/** *Errors:* `MOM_NOT_FOUND`: no such topic; `MOM_NOT_SUBSCRIBED`: no such subscription.
- */
+/** Consumers end with `MOM_NOT_SUBSCRIBED`. *Errors:* `MOM_NOT_FOUND`: no such topic;
+ * `MOM_NOT_SUBSCRIBED`: no such subscription. */
 MOM_API int mom_subscription_delete(mom_node *node, const char *topic, const char *name,
                                     int timeout_ms);
 MOM_API int mom_subscription_info(mom_node *node, const char *topic, const char *name,
@@ -233,9 +234,8 @@ MOM_API int mom_subscription_consumer(mom_node *node, const char *topic, const c
                                       mom_consumer **consumer);
 
 /**
- * Gives what is buffered back, sends what was settled, and closes. Messages that the
- * program still holds stay readable, and come again to someone else when their lease
- * ends.
+ * Sends what was settled, gives everything else back, and closes. Messages that the
+ * program still holds stay readable, and go to someone else at once, as another delivery.
  *
  * *Blocks:* up to the timeout until that is known to be done (0: does not wait); the
  * handle is gone in every case. NULL is fine.
@@ -252,7 +252,8 @@ MOM_API int mom_consumer_close(mom_consumer *consumer, int timeout_ms);
  * *Owns:* release the message with mom_message_release.
  * *Errors:* `MOM_EMPTY`: with timeout 0, nothing is there, or the `limit` of the consumer
  * was taken; `MOM_TIMEOUT`: nothing came;
- * `MOM_NOT_FOUND`, `MOM_NOT_SUBSCRIBED`: the queue or subscription was deleted;
+ * `MOM_NOT_FOUND`: the queue or topic was deleted; `MOM_NOT_SUBSCRIBED`: the
+ * subscription was;
  * `MOM_CLOSED`; `MOM_UNAVAILABLE`: with timeout 0, no leader to ask.
  */
 MOM_API int mom_receive(mom_consumer *consumer, mom_message **message, int timeout_ms);

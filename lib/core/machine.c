@@ -119,9 +119,10 @@ static struct momi_result attach(struct momi_machine *machine,
     if (group == NULL) {
         return (struct momi_result){.error = MOM_NOT_SUBSCRIBED};
     }
-    if (attach.group != 0 && attach.group != group->id) {
+    if (attach.group != 0 && attach.group != group->id) { /* another one of that name */
+        bool is_queue = attach.kind == MOMI_KIND_QUEUE;
         return (struct momi_result){.error =
-                                        MOM_NOT_FOUND}; /* another one of that name */
+                                        is_queue ? MOM_NOT_FOUND : MOM_NOT_SUBSCRIBED};
     }
     uint64_t lease_us = attach.lease_us != 0 ? attach.lease_us : stream->options.lease_us;
     int error = momi_checkout_attach(machine, session, attach.consumer, group, lease_us,

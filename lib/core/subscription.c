@@ -249,7 +249,7 @@ struct momi_result momi_subscription_delete(struct momi_machine *machine,
         return (struct momi_result){.error = MOM_NOT_SUBSCRIBED};
     }
     uint64_t id = group->id;
-    momi_group_end(machine, group, MOM_NOT_FOUND);
+    momi_group_end(machine, group, MOM_NOT_SUBSCRIBED);
     return (struct momi_result){.error = MOM_OK, .value = id};
 }
 

@@ -381,9 +381,11 @@ static inline struct momi_result unsubscribe(struct client *client, const char *
     return commit(client);
 }
 
-static inline struct momi_result attach(struct client *client, enum momi_kind kind,
-                                        const char *name, const char *subscription,
-                                        uint64_t consumer, uint64_t credit) {
+/* `group`: the id that the group of that name must have; 0: any. */
+static inline struct momi_result attach_to(struct client *client, enum momi_kind kind,
+                                           const char *name, const char *subscription,
+                                           uint64_t consumer, uint64_t credit,
+                                           uint64_t group) {
     size_t at = begin(client, CMD_CONSUMER_ATTACH);
     momi_consumer_attach_put(
         &client->world->commands,
@@ -391,9 +393,16 @@ static inline struct momi_result attach(struct client *client, enum momi_kind ki
                                        .name = momi_slice_str(name),
                                        .subscription = momi_slice_str(subscription),
                                        .consumer = consumer,
-                                       .credit = credit});
+                                       .credit = credit,
+                                       .group = group});
     end(client->world, at);
     return commit(client);
+}
+
+static inline struct momi_result attach(struct client *client, enum momi_kind kind,
+                                        const char *name, const char *subscription,
+                                        uint64_t consumer, uint64_t credit) {
+    return attach_to(client, kind, name, subscription, consumer, credit, 0);
 }
 
 static inline struct momi_result detach(struct client *client, uint64_t consumer) {

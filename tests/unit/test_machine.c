@@ -363,6 +363,27 @@ static void one_full_subscription_refuses_the_publish(void **state) {
     world_free(world);
 }
 
+static void a_deleted_subscription_ends_its_consumers(void **state) {
+    (void)state;
+    struct world *world = world_new();
+    struct client client = client_open(world, 7);
+    struct momi_subscription_create sub = subscription("s", "a.*");
+    CHECK_OK(create(&client, MOMI_KIND_TOPIC, "t", plain).error);
+    CHECK_OK(subscribe(&client, &sub).error);
+    CHECK_OK(attach(&client, MOMI_KIND_TOPIC, "t", "s", 3, 2).error);
+    uint64_t group = topic_of(world, "s")->id;
+    CHECK_OK(unsubscribe(&client, "t", "s").error);
+    CHECK_EQ(world->machine.ended.count, 1);
+    const struct momi_ended *ended = momi_ring_at(&world->machine.ended, 0);
+    CHECK_EQ(ended->consumer, 3);
+    CHECK_ERR(ended->error, MOM_NOT_SUBSCRIBED);
+    /* Who was not connected then, and comes back to another one of that name. */
+    CHECK_OK(subscribe(&client, &sub).error);
+    CHECK_ERR(attach_to(&client, MOMI_KIND_TOPIC, "t", "s", 3, 2, group).error,
+              MOM_NOT_SUBSCRIBED);
+    world_free(world);
+}
+
 static void subscriptions_are_created_once(void **state) {
     (void)state;
     struct world *world = world_new();
@@ -628,6 +649,7 @@ int main(void) {
         TEST(rejected_messages_move_to_one_place),
         TEST(keys_are_matched_with_each_subscription),
         TEST(one_full_subscription_refuses_the_publish),
+        TEST(a_deleted_subscription_ends_its_consumers),
         TEST(subscriptions_are_created_once),
         TEST(a_subscription_starts_where_it_says),
         TEST(the_past_is_filled_in_before_the_present),

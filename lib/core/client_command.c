@@ -38,7 +38,7 @@ int momi_client_command_check(const struct momi_call *call) {
     bool is_create =
         call->type == CALL_STREAM_CREATE || call->type == CALL_SUBSCRIPTION_CREATE;
     if (is_create && momi_name_is_system(call->name)) {
-        return momi_err(MOM_INVALID, "names that begin with $ belong to the system");
+        return momi_err(MOM_FORBIDDEN, "names that begin with $ belong to the system");
     }
     return call->type == CALL_SUBSCRIPTION_CREATE ? check_filters(call) : MOM_OK;
 }

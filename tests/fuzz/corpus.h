@@ -10,6 +10,7 @@ void corpus_write(const char *target, const char *name, unsigned number, char le
                   struct momi_slice bytes);
 
 void corpus_make_records(void); /* make_records.c: stored, snapshots */
-void corpus_make_texts(void);   /* make_texts.c: names, calls */
+void corpus_make_texts(void);   /* make_texts.c: names */
+void corpus_make_calls(void);   /* make_calls.c: calls */
 
 #endif

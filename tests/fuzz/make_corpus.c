@@ -189,5 +189,6 @@ int main(int argc, char **argv) {
     momi_arena_free(&arena);
     corpus_make_records();
     corpus_make_texts();
+    corpus_make_calls();
     return 0;
 }

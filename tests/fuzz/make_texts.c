@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* First inputs of fuzz_names.c and fuzz_calls.c. */
+/* First inputs of fuzz_names.c. */
 #include "fuzz/corpus.h"
 
 void corpus_make_texts(void) {

@@ -59,8 +59,10 @@ static void change(struct momi_rng *rng, uint8_t *bytes, size_t *size) {
 static void run(const char *path, const uint8_t *bytes, size_t size) {
     (void)LLVMFuzzerTestOneInput(bytes, size);
     inputs++;
+    fuzz_end();
     int64_t before = momi_mem_live();
     (void)LLVMFuzzerTestOneInput(bytes, size);
+    fuzz_end();
     if (momi_mem_live() > before) {
         fail("leaves memory behind", path);
     }

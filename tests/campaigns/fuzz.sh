@@ -5,7 +5,7 @@
 #
 #   tests/campaign.sh fuzz [--seconds N] [--target T] [--minimise]
 #
-# --seconds: of each target, default 300. --target: codec, stored, snapshots, names; default: all.
+# --seconds: of each target, default 300. --target: codec, stored, snapshots, names, calls; default: all.
 # --minimise: adds to tests/fuzz/corpus what reaches code that nothing there reaches, in as few files as
 # possible. New inputs lie in FUZZ_DIR (build-fuzz/found), crashes beside them.
 #

@@ -4,7 +4,7 @@
  * a copy is removed, added, or moved to another node, or another node is preferred as
  * leader. The plan goes through the registry's leader like any other (N3); its planner
  * goes on at the same time, and fills up what is missing, also on the node that has just
- * lost its copy.
+ * lost its copy. The registry itself keeps its copies.
  */
 #include "core/mesh_internal.h"
 #include "core/registry_commands.h"
@@ -91,6 +91,9 @@ void sim_changes_issue(struct sim_world *world) {
     uint32_t shard = (uint32_t)sim_draw(rng, momi_rng_chance(rng, 100000) ? 0 : 1,
                                         registry->shards_count);
     enum change change = (enum change)sim_draw(rng, 0, CHANGES - 1);
+    if (shard == MOMI_REGISTRY_SHARD) {
+        change = CHANGE_LEADER; /* docs/simulator.md: what is not simulated */
+    }
     const struct momi_shard_place *place = &registry->places[shard];
     if (!momi_place_is_settled(place)) {
         return;

@@ -300,6 +300,21 @@ static bool is_spared(const struct sim_world *world, uint32_t node) {
     return true;
 }
 
+bool sim_faults_may_damage(const struct sim_world *world, uint32_t index) {
+    for (uint32_t s = 0; s <= world->options.shards; s++) {
+        bool is_seen = false;
+        for (uint32_t i = 0; i < world->options.stores && !is_seen; i++) {
+            const struct momi_core *core = i == index ? NULL : world->nodes[i].core;
+            is_seen = core != NULL && core->shards[s] != NULL &&
+                      core->shards[s]->raft.config.count > 0;
+        }
+        if (!is_seen) {
+            return false; /* nobody tells whether the others are enough */
+        }
+    }
+    return is_spared(world, index);
+}
+
 /* A minority of the stores stays away for ever, where that leaves a quorum of every
  * shard. Whoever takes copies away meanwhile has to look for that himself. */
 static void bury_some(struct sim_world *world) {

@@ -385,7 +385,8 @@ static void damage(struct sim_world *world, uint32_t index) {
     momi_rng_seed(&rng, world->options.seed * 4096 + node->life);
     if (world->is_calm || node->disk.unsynced_count > 0 ||
         index != world->options.damage_node ||
-        !momi_rng_chance(&rng, world->options.damage_ppm)) {
+        !momi_rng_chance(&rng, world->options.damage_ppm) ||
+        !sim_faults_may_damage(world, index)) {
         return;
     }
     uint64_t count = sim_draw(&rng, 1, 4);

@@ -83,7 +83,7 @@ static void draw_damage(struct sim_options *options) {
     struct momi_rng rng;
     momi_rng_seed(&rng, options->seed * 16 + 5);
     bool may = options->form && options->late_stores == 0 && options->stores >= 3 &&
-               options->copies == 3 && !options->liveness;
+               options->copies == 3 && !options->liveness && options->change_us == 0;
     options->damage_ppm =
         may && some(&rng, 30) ? (uint32_t)sim_draw(&rng, 100000, 1000000) : 0;
     options->damage_node = (uint32_t)sim_draw(&rng, 0, options->stores - 1);

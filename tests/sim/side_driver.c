@@ -171,8 +171,8 @@ static void deleted(struct sim_world *world, int error) {
                                                 reader->generation == side->generation);
     }
     side->exists = false;
-    if (side->is_calm) {
-        /* Before the library asks by itself. */
+    if (side->is_calm && world->now_us >= side->delete_us) {
+        /* Before the library asks by itself; what faults took on the way is long gone. */
         side->told_us = world->now_us + 300 * MOMI_MS + 6 * world->options.delay_max_us;
     }
 }

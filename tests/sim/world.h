@@ -213,6 +213,8 @@ uint64_t sim_draw(struct momi_rng *rng, uint64_t low, uint64_t high);
 /* faults.c */
 void sim_faults_begin(struct sim_world *world);
 void sim_faults_end(struct sim_world *world); /* all that is to come back is back */
+/* The others have a quorum of every shard without it. */
+bool sim_faults_may_damage(const struct sim_world *world, uint32_t index);
 void sim_faults_task(struct sim_world *world,
                      const struct sim_task *task); /* FAULT, HEAL, ROOM, SPACE */
 

@@ -602,12 +602,13 @@ static void history_is_kept_by_age_on_the_elapsed_clock(void **state) {
 }
 
 static void time_marks_are_bounded(void **state) {
+    enum { COUNT = 1500 }; /* more than there are marks */
     (void)state;
     struct world *world = world_new();
     struct client client = client_open(world, 7);
     CHECK_OK(create(&client, MOMI_KIND_TOPIC, "t", plain).error);
     uint64_t start_us = world->wall_us;
-    for (unsigned i = 0; i < 5000; i++) {
+    for (unsigned i = 0; i < COUNT; i++) {
         put_publish(&client, MOMI_KIND_TOPIC, "t", 0, NULL, 1, 10);
         client.answered = client.number - 1;
         CHECK_OK(commit(&client).error);
@@ -621,16 +622,16 @@ static void time_marks_are_bounded(void **state) {
     world_check_restart(world);
     stream = stream_of(world, MOMI_KIND_TOPIC, "t");
     /* Never later than asked for; the younger, the closer. */
-    for (unsigned back = 1; back < 5000; back += 37) {
+    for (unsigned back = 1; back < COUNT; back += 37) {
         struct momi_subscription_create sub = subscription("s", NULL);
         sub.from = MOMI_FROM_TIME;
         sub.from_value =
-            start_us + (5000 - back) * 2 * MOMI_S; /* of message 5001 - back */
+            start_us + (COUNT - back) * 2 * MOMI_S; /* of message COUNT + 1 - back */
         CHECK_OK(subscribe(&client, &sub).error);
         struct momi_run first;
         CHECK(momi_runs_first(&topic_of(world, "s")->ready, &first));
-        CHECK(first.sequence <= 5001 - back);
-        CHECK(first.sequence + 2 + back / 8 >= 5001 - back);
+        CHECK(first.sequence <= COUNT + 1 - back);
+        CHECK(first.sequence + 2 + back / 8 >= COUNT + 1 - back);
         CHECK_OK(unsubscribe(&client, "t", "s").error);
     }
     world_free(world);

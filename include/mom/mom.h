@@ -286,8 +286,9 @@ typedef mom_handled (*mom_handler_fn)(mom_message *message, void *user);
  * ended the consumer, as mom_receive.
  */
 MOM_API int mom_consumer_run(mom_consumer *consumer, mom_handler_fn handler, void *user);
-/** Ends every mom_consumer_run of this consumer that is running now, each after its
- * current message. *Thread:* any, also in a handler. *Blocks:* never. */
+/** Ends every mom_consumer_run of this consumer, each after its current message, and at
+ * once those that begin later: of several threads one may come when all is done. To go
+ * on, open another consumer. *Thread:* any, also in a handler. *Blocks:* never. */
 MOM_API void mom_consumer_stop(mom_consumer *consumer);
 
 /**

@@ -79,7 +79,8 @@ run_ctest() {
         local name
         while IFS= read -r name; do
             complaints+=("$name in $dir; repeat: ctest --test-dir $dir -R '^$name\$' --output-on-failure")
-        done < <(sed -n 's/^[[:space:]]*[0-9]* - \([^ ]*\) (.*/\1/p' "$out")
+        done < <(grep -vE '\((Skipped|Not Run|Disabled)\)$' "$out" |
+            sed -n 's/^[[:space:]]*[0-9]* - \([^ ]*\) (.*/\1/p')
     fi
 }
 

@@ -256,7 +256,11 @@ test_mesh() {
     expect 0 status && grep -q '3 nodes' "$out" || fail "status does not show 3 nodes"
     expect 0 --json status && is_json
     expect 10 --data "$room/a" queue list && says a
-    two_receivers
+    if [ -z "${MOM_SANITIZE:-}" ]; then
+        two_receivers
+    else
+        echo "two receivers: not with a sanitizer, where programs are slower than leases"
+    fi
     expect 0 queue create lines
     leader=$(leader_of lines)
     [ -n "${node_pid[$leader]:-}" ] || { fail "no leader: '$leader'"; return; }

@@ -67,7 +67,6 @@ struct sim_side {
     bool is_on, is_calm;
     bool ends_deleted;  /* the last act of the driver is to delete the queue */
     uint64_t delete_us; /* when it does: all is quiet by then */
-    uint64_t told_us;   /* until then its readers are told; 0: it is not deleted yet */
     uint64_t id_next;
     uint32_t queue; /* the number in its name */
     uint32_t generation;

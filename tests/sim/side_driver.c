@@ -171,10 +171,6 @@ static void deleted(struct sim_world *world, int error) {
                                                 reader->generation == side->generation);
     }
     side->exists = false;
-    if (side->is_calm && world->now_us >= side->delete_us) {
-        /* Before the library asks by itself; what faults took on the way is long gone. */
-        side->told_us = world->now_us + 300 * MOMI_MS + 6 * world->options.delay_max_us;
-    }
 }
 
 static void published(struct sim_world *world, const struct side_call *call,

@@ -31,6 +31,16 @@ static bool *end_of(struct sim_world *world, uint32_t node, uint32_t peer) {
     return &lane_of(world, node, peer)->is_up[node < peer ? 0 : 1];
 }
 
+bool sim_net_reaches_all(struct sim_world *world, uint32_t node) {
+    for (uint32_t peer = 0; peer < world->options.stores; peer++) {
+        bool is_needed = peer != node && sim_node_is_up(world, peer);
+        if (is_needed && !(*end_of(world, node, peer) && *end_of(world, peer, node))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static uint64_t draw_delay(struct sim_world *world) {
     uint64_t delay_us = sim_draw(&world->rng_net, world->options.delay_min_us,
                                  world->options.delay_max_us);

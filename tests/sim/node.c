@@ -442,7 +442,11 @@ static void start_core(struct sim_world *world, uint32_t index) {
         addresses[i][4] = (char)('a' + i);
         names[i][0] = 'n';
         names[i][1] = (char)('a' + i);
-        if (i != index && !world->nodes[i].is_late) {
+        /* Where some stores go for ever, a program is told of all: of those that it was
+         * told of one must be left. */
+        bool is_told =
+            !world->nodes[i].is_late || (index >= options->stores && options->liveness);
+        if (i != index && is_told) {
             join[join_count++] = momi_slice(addresses[i], 5);
         }
         if (!world->nodes[i].is_late) {

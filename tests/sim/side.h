@@ -46,7 +46,8 @@ struct side_reader {
     uint32_t queue, generation; /* generation 0: not certain which */
     uint64_t handle;
     enum reader_state state;
-    bool must_end; /* its queue was deleted */
+    bool must_end;    /* its queue was deleted */
+    uint64_t told_us; /* it must have heard of that by then; 0: whenever it asks */
     struct side_held held[SIDE_HELD_MAX];
     uint32_t held_count;
 };

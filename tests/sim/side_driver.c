@@ -164,8 +164,15 @@ static void deleted(struct sim_world *world, int error) {
     if (error != MOM_OK) {
         return;
     }
+    bool is_quiet = side->is_calm && world->now_us >= side->delete_us;
     for (uint32_t i = 0; i + 1 < READERS; i++) {
         struct side_reader *reader = &side->readers[i];
+        /* Before the library asks by itself, where nothing stands between: after long
+         * faults a lane may be dialled seconds later. */
+        reader->told_us =
+            is_quiet && sim_net_reaches_all(world, reader->node)
+                ? world->now_us + 300 * MOMI_MS + 6 * world->options.delay_max_us
+                : 0;
         reader->must_end = reader->must_end || (reader->state == READER_OPEN &&
                                                 reader->queue == side->queue &&
                                                 reader->generation == side->generation);

@@ -169,6 +169,11 @@ void sim_side_read(struct sim_world *world, uint32_t who) {
             (side->exists || sim_side_chance(world, 10))) {
             open_reader(world, who);
         }
+    } else if (reader->state == READER_OPEN && reader->must_end && !is_elsewhere &&
+               reader->told_us != 0 && world->now_us > reader->told_us &&
+               sim_net_reaches_all(world, reader->node)) {
+        sim_fail(world, "side reader %u on n%u is not told that x%u was deleted", who,
+                 reader->node, side->queue);
     } else if (reader->state == READER_OPEN && sim_call_may_act(world, reader->node)) {
         bool leaves = is_elsewhere || (!side->is_calm && sim_side_chance(world, 2));
         if (leaves && (!reader->must_end || is_elsewhere)) {

@@ -252,6 +252,8 @@ void sim_net_task(struct sim_world *world,
                   struct sim_task *task); /* FRAME, DIAL, LANE_DOWN */
 uint32_t sim_net_find(const struct sim_world *world,
                       uint64_t node_id); /* UINT32_MAX: nobody */
+/* It has a lane to every store that is up, at both ends. */
+bool sim_net_reaches_all(struct sim_world *world, uint32_t node);
 
 /* programs.c: what uses the nodes */
 struct sim_programs *sim_programs_new(struct sim_world *world);

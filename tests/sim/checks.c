@@ -14,9 +14,10 @@ struct numbers {
 };
 
 struct sim_checks {
-    struct numbers leaders[SHARDS];   /* by term: node + 1 */
-    struct numbers committed[SHARDS]; /* by index: term */
-    struct numbers hashes[SHARDS];    /* by applied index */
+    struct numbers leaders[SHARDS];      /* by term: node + 1 */
+    struct numbers committed[SHARDS];    /* by index: term */
+    struct numbers committed_in[SHARDS]; /* by index: term of the leader that did it */
+    struct numbers hashes[SHARDS];       /* by applied index */
     uint64_t last_committed[SHARDS];
     uint64_t seen_commit[SIM_NODES_MAX][SHARDS];
     uint64_t seen_term[SIM_NODES_MAX]
@@ -50,13 +51,14 @@ void sim_checks_free(struct sim_checks *checks) {
     for (int i = 0; i < SHARDS; i++) {
         momi_free(checks->leaders[i].at);
         momi_free(checks->committed[i].at);
+        momi_free(checks->committed_in[i].at);
         momi_free(checks->hashes[i].at);
     }
     momi_free(checks);
 }
 
-/* Raft's election safety, and leader completeness: it holds everything that was committed
- * before. */
+/* Raft's election safety, and leader completeness (Ongaro, 3.6.3): it holds everything
+ * that was committed in an earlier term. */
 static void check_leader(struct sim_world *world, uint32_t node, uint32_t shard,
                          const struct momi_shard_view *view) {
     struct sim_checks *checks = world->checks;
@@ -75,7 +77,7 @@ static void check_leader(struct sim_world *world, uint32_t node, uint32_t shard,
             (unsigned long long)view->term);
     for (uint64_t i = view->first_index; i <= checks->last_committed[shard]; i++) {
         uint64_t term = *slot(&checks->committed[shard], i);
-        if (term > view->term) {
+        if (*slot(&checks->committed_in[shard], i) > view->term) {
             return; /* late votes have made a leader of the past */
         }
         if (term != 0 && momi_core_log_term(world->nodes[node].core, shard, i) != term) {
@@ -101,6 +103,7 @@ static void check_commits(struct sim_world *world, uint32_t node, uint32_t shard
         }
         if (*committed == 0) {
             *committed = term;
+            *slot(&checks->committed_in[shard], i) = view->term; /* the leader is first */
         } else if (*committed != term) {
             sim_fail(world,
                      "n%u committed entry %llu of shard %u with term %llu, others with "
